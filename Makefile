@@ -1,0 +1,38 @@
+# make demo: install, then a real clip to tokens and back.   make test: install, then all tests.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: help demo test test-slow lint benchmark clean
+
+help:
+	@sed -n 's/^# //p' Makefile; echo 'Also: make test-slow, lint, benchmark, clean.'
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/python examples/demo.py
+
+lint: $(READY)
+	$(BIN)/ruff check cosmotok tests benchmarks examples
+	$(BIN)/ruff format --check cosmotok tests benchmarks examples
+	$(BIN)/mypy cosmotok
+
+test: $(READY) lint
+	$(BIN)/pytest -m 'not slow'
+
+test-slow: $(READY)
+	$(BIN)/pytest -m slow
+
+benchmark: $(READY)
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/speed.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

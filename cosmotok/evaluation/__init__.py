@@ -1,0 +1,1 @@
+"""Measuring how close a reconstruction is to its source."""

@@ -1,0 +1,127 @@
+"""Videos through PyAV: a `Source` of frames in order of display."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from cosmotok.errors import MediaError
+
+from .container import MEDIA_ERRORS, missing_bytes, opened, orientation_of, oriented, video_stream
+from .convert import FrameConverter
+from .info import DEFAULT_RATE, MediaInfo, RawFrame, ReadOptions
+
+__all__ = ["VideoSource"]
+
+
+class VideoSource:
+    """A video file. A frame whose size changes in mid-stream is scaled to the size of the first one."""
+
+    def __init__(self, path: Path, options: ReadOptions) -> None:
+        self._path = path
+        self._options = options
+        with opened(path) as container:
+            stream = video_stream(container, path)
+            options.check(path, stream.codec_context.width, stream.codec_context.height)
+            self._rate = _frame_rate(stream)
+            self._claimed = int(stream.frames)
+            first = next(_decoded(path, container, stream), None)
+            if first is None:
+                raise MediaError(f"{path}: no frame of this video can be decoded; is it damaged or cut short?")
+            self._matrix = orientation_of(first)
+            self._lines = first.height
+            swapped = self._matrix is not None and self._matrix[0, 0] == 0
+            width, height = (first.height, first.width) if swapped else (first.width, first.height)
+            width, height = options.size or (width, height)
+            self._coded_size = (height, width) if swapped else (width, height)
+            duration = _duration(container, stream)
+            self.info = MediaInfo(
+                path=path,
+                kind="video",
+                width=width,
+                height=height,
+                frame_rate=self._rate,
+                frame_count=self._claimed or (round(duration * self._rate) if duration else None),
+                duration=duration,
+                has_audio=bool(container.streams.audio),
+                codec=getattr(stream.codec_context.codec, "canonical_name", stream.codec_context.name),
+                pixel_format=first.format.name,
+            )
+
+    def decode(self) -> Iterator[RawFrame]:
+        with opened(self._path) as container:
+            stream = video_stream(container, self._path)
+            converter = FrameConverter(self._coded_size, self._lines)
+            last: Fraction | None = None
+            count = 0
+            for frame in _decoded(self._path, container, stream):
+                self._options.check(self._path, frame.width, frame.height)
+                time = _time(frame, stream)
+                if last is not None and (time is None or time <= last):
+                    time = last + 1 / self._rate
+                last = time or Fraction(0)
+                yield RawFrame(last, partial(self._pixels, converter, frame, count))
+                count += 1
+        if missing_bytes(self._path) and not (self._claimed and count >= self._claimed):
+            raise _damaged(self._path, count)
+
+    def _pixels(self, converter: FrameConverter, frame: av.VideoFrame, index: int) -> np.ndarray:
+        if frame.is_corrupt:
+            raise _damaged(self._path, index)
+        try:
+            return oriented(converter(frame), self._matrix)
+        except MEDIA_ERRORS as error:
+            raise MediaError(
+                f"{self._path}: frames of pixel format {frame.format.name} cannot be converted ({error})"
+            ) from error
+
+
+def _damaged(path: Path, count: int) -> MediaError:
+    """The error for a video of which only the first `count` frames are good."""
+    what = "the file is cut short" if missing_bytes(path) else f"the video is damaged at frame {count}"
+    if count == 0:
+        return MediaError(f"{path}: {what} and no frame can be read; make or fetch the file again")
+    frames = "1 frame" if count == 1 else f"{count} frames"
+    return MediaError(f"{path}: {what}; the first {frames} can be read, with frames :{count}")
+
+
+def _decoded(path: Path, container: Any, stream: Any) -> Iterator[av.VideoFrame]:
+    """All frames of a stream; a decoder's or demuxer's error becomes a `MediaError` with the count so far."""
+    stream.thread_type = "AUTO"
+    count = 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+            frames = [] if packet is None else packet.decode()
+        except MEDIA_ERRORS as error:
+            raise _damaged(path, count) from error
+        if packet is None:
+            return
+        for frame in frames:
+            yield frame
+            count += 1
+
+
+def _time(frame: av.VideoFrame, stream: Any) -> Fraction | None:
+    base = frame.time_base or stream.time_base
+    return None if frame.pts is None or base is None else Fraction(frame.pts * base)
+
+
+def _frame_rate(stream: Any) -> Fraction:
+    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+        if rate:
+            return Fraction(rate)
+    return DEFAULT_RATE
+
+
+def _duration(container: Any, stream: Any) -> Fraction | None:
+    if stream.duration and stream.time_base:
+        return Fraction(stream.duration * stream.time_base)
+    return Fraction(container.duration, av.time_base) if container.duration else None

@@ -1,0 +1,120 @@
+"""Convolutions and normalisation on (B, T, H, W, C), the channels last in memory.
+
+With that layout every operator of the network is a view away from a plain 2-D one: a spatial convolution sees the
+frames as a batch, a temporal one sees (time, pixels) as its image, a 1x1x1 convolution is a matrix product.
+Nothing at time t sees the future (paper section 3.1, "temporally causal").
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cosmotok.network.state import Causal, StreamState
+
+__all__ = ["FactorizedConv", "FrameNorm", "Pointwise", "SpatialConv", "TemporalConv", "repeat_pixels"]
+
+
+class Pointwise(nn.Linear):
+    """1x1x1 convolution: the same linear map of the channels at every position."""
+
+
+class SpatialConv(nn.Module):
+    """1 x 3 x 3 convolution of every frame by itself.
+
+    Args:
+        stride: 1 pads with one ring of zeros; 2 pads one row below and one column to the right, and halves the size.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, 3, 3))
+        self.bias = nn.Parameter(torch.empty(out_channels))
+        reset_parameters(self.weight, self.bias)
+
+    def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
+        batch, frames = x.shape[:2]
+        image = x.flatten(0, 1).permute(0, 3, 1, 2)
+        if self.stride == 1:
+            image = F.conv2d(image, self.weight, self.bias, padding=1)
+        else:
+            image = F.conv2d(F.pad(image, (0, 1, 0, 1)), self.weight, self.bias, stride=self.stride)
+        return image.permute(0, 2, 3, 1).unflatten(0, (batch, frames)).contiguous()
+
+
+class TemporalConv(Causal):
+    """3 x 1 x 1 causal convolution: each frame with the two before it; the first frame stands for those before.
+
+    Args:
+        stride: 1 keeps the length; 2 halves it (`Downsample` sees to an even number of frames).
+    """
+
+    taps = 3
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, self.taps))
+        self.bias = nn.Parameter(torch.empty(out_channels))
+        reset_parameters(self.weight, self.bias)
+
+    def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
+        past = self.recall(state)
+        kept = self.taps - self.stride
+        if past is None:
+            past = x[:, :1].expand(-1, kept, *x.shape[2:])
+        x = torch.cat((past, x), dim=1)
+        self.remember(state, x[:, -kept:])
+        height, width = x.shape[2:4]
+        image = x.flatten(2, 3).permute(0, 3, 1, 2)  # time is the image's height, all pixels its width
+        image = F.conv2d(image, self.weight.unsqueeze(-1), self.bias, stride=(self.stride, 1))
+        return image.permute(0, 2, 3, 1).unflatten(2, (height, width)).contiguous()
+
+
+class FactorizedConv(nn.Module):
+    """A 3-D convolution factorized into space, then causal time."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.spatial = SpatialConv(in_channels, out_channels)
+        self.temporal = TemporalConv(out_channels, out_channels)
+
+    def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
+        return self.temporal(self.spatial(x), state)
+
+
+class FrameNorm(nn.Module):
+    """Normalises every frame by itself over space and groups of channels; never over time (paper: "LayerNorm").
+
+    Args:
+        groups: 1 in the video networks, 32 in the image networks.
+    """
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, frames = x.shape[:2]
+        image = x.flatten(0, 1).permute(0, 3, 1, 2)
+        image = F.group_norm(image, self.groups, self.weight, self.bias, eps=1e-6)
+        return image.permute(0, 2, 3, 1).unflatten(0, (batch, frames)).contiguous()
+
+
+def repeat_pixels(x: Tensor) -> Tensor:
+    """Every pixel of (B, T, H, W, C) as a 2 x 2 square."""
+    image = x.flatten(0, 1).permute(0, 3, 1, 2)
+    return F.interpolate(image, scale_factor=2.0).permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
+
+
+def reset_parameters(weight: Tensor, bias: Tensor) -> None:
+    """The usual initialisation of a PyTorch convolution."""
+    nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
+    bound = 1 / math.sqrt(weight[0].numel())
+    nn.init.uniform_(bias, -bound, bound)

@@ -1,0 +1,105 @@
+"""What a causal network remembers between two chunks of one stream.
+
+The modules themselves hold no state. A caller who streams passes one `StreamState` along with every chunk,
+and each causal layer asks it for its own past by its own path in the network (`Causal.path`). No state means
+that the stream starts, and ends, with this chunk.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Causal", "KeyValueCache", "StreamState", "name_causal_layers"]
+
+
+class KeyValueCache:
+    """Keys and values of one temporal attention, in a buffer that grows by half when it is full.
+
+    Args:
+        context: how many latent frames a query may look at, itself included; None keeps them all.
+    """
+
+    def __init__(self, context: int | None) -> None:
+        self.context = context
+        self.buffer: Tensor | None = None  # (2, N, capacity, C)
+        self.start = self.stop = 0
+
+    def append(self, kv: Tensor) -> Tensor:
+        """Adds `kv` (2, N, t, C) and returns everything the new queries may see, (2, N, past + t, C)."""
+        t = kv.shape[2]
+        if self.context is not None:
+            self.start = max(self.start, self.stop - (self.context - 1))
+        if self.buffer is None:
+            self.buffer = kv.new_empty(kv.shape[0], kv.shape[1], t, kv.shape[3])
+        if self.stop + t > self.buffer.shape[2]:
+            past = self.buffer[:, :, self.start : self.stop]
+            length = past.shape[2]
+            capacity = (length + t) + (length + t) // 2
+            self.buffer = kv.new_empty(kv.shape[0], kv.shape[1], capacity, kv.shape[3])
+            self.buffer[:, :, :length] = past
+            self.start, self.stop = 0, length
+        self.buffer[:, :, self.stop : self.stop + t] = kv
+        self.stop += t
+        return self.buffer[:, :, self.start : self.stop]
+
+
+class StreamState:
+    """The past of one stream through one network (an encoder or a decoder).
+
+    Args:
+        attention_context: latent frames that temporal attention may look back on, the present one included.
+            None is the published behaviour: all of them, and memory grows with the stream.
+    """
+
+    def __init__(self, attention_context: int | None = None) -> None:
+        self.attention_context = attention_context
+        self.started = False
+        self.frames: dict[str, Tensor] = {}
+        self.caches: dict[str, KeyValueCache] = {}
+
+    def cache(self, path: str) -> KeyValueCache:
+        """The key-value cache of the attention at `path`."""
+        if path not in self.caches:
+            self.caches[path] = KeyValueCache(self.attention_context)
+        return self.caches[path]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held for the stream."""
+        tensors = [*self.frames.values(), *(c.buffer for c in self.caches.values() if c.buffer is not None)]
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+
+class Causal(nn.Module):
+    """A layer that looks at the past. `path` is its name in the network, set once when that is built."""
+
+    path: str = ""
+
+    def recall(self, state: StreamState | None) -> Tensor | None:
+        """This layer's remembered frames, or None where the stream starts."""
+        return None if state is None else state.frames.get(self.path)
+
+    def remember(self, state: StreamState | None, frames: Tensor) -> None:
+        """Keeps `frames` for the next chunk; a copy, so that the whole chunk can be freed."""
+        if state is not None:
+            state.frames[self.path] = frames.clone()
+
+
+def name_causal_layers(network: nn.Module) -> None:
+    """Tells every causal layer of `network` its path, the key of its past in a `StreamState`."""
+    for path, module in network.named_modules():
+        if isinstance(module, Causal):
+            module.path = path
+
+
+def is_start(state: StreamState | None) -> bool:
+    """Whether the chunk at hand is the first of its stream."""
+    return state is None or not state.started
+
+
+def repeat_first(x: Tensor, times: int) -> Tensor:
+    """`x` (B, T, ...) with its first frame `times` more times in front."""
+    if times == 0:
+        return x
+    return torch.cat((x[:, :1].expand(-1, times, *x.shape[2:]), x), dim=1)

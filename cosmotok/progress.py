@@ -1,0 +1,67 @@
+"""Progress of long work: a bar on a terminal, a line now and then elsewhere; always on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+__all__ = ["Progress"]
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Counts `total` things (None where nobody knows how many); used in a `with` block.
+
+    Args:
+        label: what is being done, e.g. "reconstructing clip.mp4".
+        unit: of what is counted, e.g. "frames".
+    """
+
+    def __init__(self, label: str, total: int | None, unit: str = "frames") -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done = 0
+        self._bar: Any = None
+        self._task: Any = None
+        self._begin = self._last = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as RichProgress
+
+            rate = TextColumn("{task.fields[rate]}")
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                rate,
+                TimeRemainingColumn(),
+            )
+            self._bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(self.label, total=self.total, rate="")
+        return self
+
+    def advance(self, count: int) -> None:
+        """Counts `count` more things."""
+        self.done += count
+        now = time.monotonic()
+        rate = f"{self.done / max(now - self._begin, 1e-6):.1f} {self.unit}/s"
+        if self._bar is not None:
+            # a container may claim fewer frames than it has
+            total = max(self.total, self.done) if self.total is not None else None
+            self._bar.update(self._task, completed=self.done, total=total, rate=rate)
+        elif now - self._last > SECONDS_BETWEEN_LINES:
+            self._last = now
+            of = f" of {self.total}" if self.total is not None else ""
+            print(f"{self.label}: {self.done}{of} {self.unit}, {rate}", file=sys.stderr, flush=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,187 @@
+"""Encoding and decoding as frames arrive: push some, get what is ready.
+
+A stream is cut into steps that depend on the config alone: the first frame (the first latent) by itself, then
+`config.chunk` latent frames at a time. However the frames are pushed, the same steps run, so the result is the
+same to the bit, and a whole clip goes through the same loop.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from cosmotok.errors import InputError
+from cosmotok.network import StreamState
+
+if TYPE_CHECKING:
+    from cosmotok.tokenizer import Tokenizer
+
+__all__ = ["StreamDecoder", "StreamEncoder"]
+
+
+class _Stream:
+    """Collects frames (axis `axis` of the pushed tensors) and hands them out in the steps of the schedule."""
+
+    axis: int
+
+    def __init__(self, tokenizer: Tokenizer, attention_context: int | None) -> None:
+        if attention_context is not None and attention_context < 1:
+            raise InputError(
+                f"attention_context={attention_context}: expected at least 1 latent frame, or None for all"
+            )
+        self._tokenizer = tokenizer
+        self.state = StreamState(attention_context)
+        self._pending: deque[Tensor] = deque()
+        self._pending_frames = 0
+        self._shape: tuple[int, ...] | None = None
+        self._flushed = False
+
+    def _add(self, frames: Tensor) -> None:
+        if self._flushed:
+            raise InputError("push after flush: the stream has ended; start a new one")
+        shape = (*frames.shape[: self.axis], *frames.shape[self.axis + 1 :])
+        if self._shape is None:
+            self._shape = shape
+        elif shape != self._shape:
+            raise InputError(f"push: expected batch, channels and size {self._shape} as at first, got {shape}")
+        if frames.shape[self.axis]:
+            self._pending.append(frames)
+            self._pending_frames += frames.shape[self.axis]
+
+    def _take(self, count: int) -> Tensor:
+        """The next `count` pending frames as one new tensor."""
+        parts = []
+        self._pending_frames -= count
+        while count:
+            head = self._pending.popleft()
+            length = head.shape[self.axis]
+            if length > count:
+                self._pending.appendleft(head.narrow(self.axis, count, length - count))
+                head, length = head.narrow(self.axis, 0, count), count
+            parts.append(head)
+            count -= length
+        return torch.cat(parts, dim=self.axis)
+
+
+class StreamEncoder(_Stream):
+    """Encodes one stream (or a batch of equally long ones). Made by `Tokenizer.stream_encoder`.
+
+    `state` belongs to this object alone, so any number of encoders may share a Tokenizer, from any threads.
+
+    Args:
+        attention_context: latent frames that temporal attention may look back on; None (exact, as published) keeps
+            all, and memory grows with the stream.
+    """
+
+    axis = 2
+
+    def __init__(self, tokenizer: Tokenizer, attention_context: int | None = None) -> None:
+        super().__init__(tokenizer, attention_context)
+        self.frames = 0
+        """Frames pushed so far."""
+
+    def push(self, frames: Tensor) -> Tensor:
+        """Takes any number of frames, returns the tokens that are ready.
+
+        Args:
+            frames: (B, 3, T, H, W), T >= 0: floating point in [-1, 1], or uint8 in 0..255.
+
+        Returns:
+            Latents (B, C, t, H', W') or int32 indices (B, t, H', W'); t may be 0.
+
+        Raises:
+            InputError: for a wrong rank, dtype, range or size, or after `flush`.
+        """
+        self._tokenizer.check_video(frames)
+        self._add(frames)
+        self.frames += frames.shape[2]
+        config = self._tokenizer.config
+        ready = []
+        while self._pending_frames >= (need := config.chunk * config.temporal_factor if self.state.started else 1):
+            ready.append(self._tokenizer.encode_step(self._take(need), self.state))
+        return self._join(ready, frames)
+
+    def flush(self) -> Tensor:
+        """Ends the stream: repeats the last frame until its group is full, returns the last tokens.
+
+        Raises:
+            InputError: if no frame was ever pushed, or the stream has ended already.
+        """
+        if self._flushed or self.frames == 0:
+            raise InputError("flush: the stream has ended already" if self._flushed else "flush: no frames were pushed")
+        self._flushed = True
+        ready = []
+        last = self._pending[-1] if self._pending else None
+        if last is not None:
+            frames = self._take(self._pending_frames)
+            missing = -frames.shape[2] % self._tokenizer.config.temporal_factor
+            frames = torch.cat((frames, frames[:, :, -1:].expand(-1, -1, missing, -1, -1)), dim=2)
+            ready.append(self._tokenizer.encode_step(frames, self.state))
+        return self._join(ready, None)
+
+    def _join(self, ready: list[Tensor], frames: Tensor | None) -> Tensor:
+        if ready:
+            return ready[0] if len(ready) == 1 else torch.cat(ready, dim=1 if self._tokenizer.config.is_discrete else 2)
+        batch, _, height, width = self._shape  # type: ignore[misc]
+        return self._tokenizer.empty_tokens(batch, height, width)
+
+
+class StreamDecoder(_Stream):
+    """Decodes one stream (or a batch). Made by `Tokenizer.stream_decoder`.
+
+    Args:
+        attention_context: as in `StreamEncoder`.
+        size: (H, W) to crop frames to, where padding is to be cut off.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, attention_context: int | None = None, size: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(tokenizer, attention_context)
+        self.axis = 1 if tokenizer.config.is_discrete else 2
+        self.size = size
+
+    def push(self, tokens: Tensor) -> Tensor:
+        """Takes any number of latent frames, returns the video frames that are ready.
+
+        Args:
+            tokens: latents (B, C, t, H', W') or integer indices (B, t, H', W'), t >= 0.
+
+        Returns:
+            (B, 3, T, H, W) in about [-1, 1], not clipped; T may be 0.
+
+        Raises:
+            InputError: for a wrong rank, dtype, range or size, or after `flush`.
+        """
+        self._tokenizer.check_tokens(tokens)
+        self._add(tokens)
+        ready = []
+        while self._pending_frames >= (need := self._tokenizer.config.chunk if self.state.started else 1):
+            ready.append(self._decode(self._take(need)))
+        return self._join(ready)
+
+    def flush(self) -> Tensor:
+        """Ends the stream and returns the last frames.
+
+        Raises:
+            InputError: if the stream has ended already, or nothing was ever pushed.
+        """
+        if self._flushed or self._shape is None:
+            raise InputError("flush: the stream has ended already" if self._flushed else "flush: no tokens were pushed")
+        self._flushed = True
+        return self._join([self._decode(self._take(self._pending_frames))] if self._pending_frames else [])
+
+    def _decode(self, tokens: Tensor) -> Tensor:
+        frames = self._tokenizer.decode_step(tokens, self.state)
+        return frames if self.size is None else frames[..., : self.size[0], : self.size[1]]
+
+    def _join(self, ready: list[Tensor]) -> Tensor:
+        if ready:
+            return ready[0] if len(ready) == 1 else torch.cat(ready, dim=2)
+        factor = self._tokenizer.config.spatial_factor
+        batch, (height, width) = self._shape[0], self._shape[-2:]  # type: ignore[index]
+        height, width = self.size or (height * factor, width * factor)
+        return torch.empty(batch, 3, 0, height, width, dtype=self._tokenizer.dtype, device=self._tokenizer.device)

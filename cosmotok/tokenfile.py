@@ -1,0 +1,225 @@
+"""Token files: one clip's tokens in a `.safetensors` file that needs nothing else but the model to be played.
+
+The tensor is called `indices` (uint16 where the vocabulary fits, T' H' W') or `latents` (C T' H' W'). The metadata
+says whose tokens these are, and the clip's true size, rate and times.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import safetensors
+import torch
+from torch import Tensor
+
+from cosmotok.config import TokenizerConfig
+from cosmotok.errors import TokenFileError
+from cosmotok.media.atomic import atomic_path, write_error
+from cosmotok.tokenizer import Tokenizer
+
+__all__ = ["TokenFile", "TokenInfo", "TokenWriter"]
+
+FORMAT = "cosmotok-tokens"
+FORMAT_VERSION = "1"
+LATENT_DTYPES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
+TICKS = 90_000
+"""Per second, of the times of frames at a variable rate."""
+
+
+@dataclass(frozen=True)
+class TokenInfo:
+    """What a token file says of itself."""
+
+    model: str
+    """As `Tokenizer.from_pretrained` takes it."""
+    fingerprint: str
+    """Of the weights; see `Tokenizer.fingerprint`."""
+    kind: str
+    """'video' or 'image'."""
+    size: tuple[int, int, int]
+    """True frames, height and width, without padding."""
+    frame_rate: Fraction | None
+    """Frames per second; None for an image."""
+    times: tuple[int, ...] | None
+    """Of every frame, in 1/90000 s, where the rate is not constant."""
+    attention_context: int | None
+    chunk: int
+    """Latent frames per step; see `TokenizerConfig.chunk`."""
+
+    def to_metadata(self) -> dict[str, str]:
+        plain: dict[str, Any] = dict(vars(self)) | {"frame_rate": str(self.frame_rate) if self.frame_rate else None}
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            **{k: v if isinstance(v, str) else json.dumps(v) for k, v in plain.items()},
+        }
+
+    @classmethod
+    def from_metadata(cls, values: dict[str, str], path: Path) -> TokenInfo:
+        if values.get("format") != FORMAT:
+            raise TokenFileError(f"{path}: not a token file; expected one that `cosmotok encode` wrote")
+        version = values.get("format_version")
+        if version != FORMAT_VERSION:
+            raise TokenFileError(
+                f"{path}: token format version {version}, expected {FORMAT_VERSION}; "
+                "a newer cosmotok wrote it: upgrade with `pip install -U cosmotok`"
+            )
+        try:
+            plain = {name: json.loads(values[name]) for name in ("size", "times", "attention_context", "chunk")}
+            rate = values["frame_rate"]
+            frames, height, width = (int(n) for n in plain["size"])
+            info = cls(
+                model=values["model"],
+                fingerprint=values["fingerprint"],
+                kind=values["kind"],
+                size=(frames, height, width),
+                frame_rate=None if rate == "null" else Fraction(rate),
+                times=None if plain["times"] is None else tuple(int(t) for t in plain["times"]),
+                attention_context=None if plain["attention_context"] is None else int(plain["attention_context"]),
+                chunk=int(plain["chunk"]),
+            )
+        except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
+            raise TokenFileError(f"{path}: damaged metadata ({error}); encode the clip again") from None
+        if min(info.size) < 1 or (info.times is not None and len(info.times) != frames):
+            raise TokenFileError(f"{path}: damaged metadata (size {info.size}); encode the clip again")
+        return info
+
+
+class TokenWriter:
+    """Writes a token file as tokens arrive; used in a `with` block, which leaves either the whole file or none.
+
+    The file's header says how many tokens follow, so they wait in a temporary file beside it.
+
+    Args:
+        latent_dtype: 'float16', 'bfloat16' or 'float32', for continuous tokens.
+    """
+
+    def __init__(self, path: Path, config: TokenizerConfig, latent_dtype: str = "float16") -> None:
+        if latent_dtype not in LATENT_DTYPES:
+            raise TokenFileError(f"latent dtype {latent_dtype!r}: expected one of {', '.join(LATENT_DTYPES)}")
+        self.path, self.config = path, config
+        if config.is_discrete:
+            small = config.vocab_size <= 2**16  # type: ignore[operator]
+            self.dtype, self.code = (torch.uint16, "U16") if small else (torch.int32, "I32")
+        else:
+            self.dtype, self.code = getattr(torch, latent_dtype), LATENT_DTYPES[latent_dtype]
+        self._spool: Any = None
+        self._shape: tuple[int, ...] = ()
+
+    def __enter__(self) -> TokenWriter:
+        try:
+            self._spool = tempfile.TemporaryFile(dir=self.path.parent)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        return self
+
+    def write(self, tokens: Tensor) -> None:
+        """Adds tokens of one clip: (1, C, t, H', W') or (1, t, H', W')."""
+        by_time = tokens[0] if self.config.is_discrete else tokens[0].movedim(1, 0)
+        by_time = by_time.to("cpu", self.dtype).contiguous()
+        if by_time.numel():
+            self._shape = (self._shape[0] if self._shape else 0) + by_time.shape[0], *by_time.shape[1:]
+            try:
+                self._spool.write(as_bytes(by_time))
+            except OSError as error:
+                raise write_error(self.path, error) from error
+
+    def finish(self, info: TokenInfo) -> None:
+        """Writes the file, in the order of the tensor's axes."""
+        name = "indices" if self.config.is_discrete else "latents"
+        itemsize = self.dtype.itemsize
+        shape = self._shape if self.config.is_discrete else (self._shape[1], self._shape[0], *self._shape[2:])
+        length = int(np.prod(shape)) * itemsize
+        header = json.dumps(
+            {
+                "__metadata__": info.to_metadata(),
+                name: {"dtype": self.code, "shape": shape, "data_offsets": [0, length]},
+            }
+        ).encode()
+        header += b" " * (-len(header) % 8)
+        with atomic_path(self.path) as temporary, temporary.open("wb") as file:
+            self._spool.flush()
+            file.write(len(header).to_bytes(8, "little") + header)
+            spooled = np.memmap(self._spool, dtype=f"u{itemsize}", mode="r", shape=self._shape)
+            if self.config.is_discrete:
+                for frame in spooled:
+                    file.write(frame.tobytes())
+            else:
+                for channel in range(shape[0]):
+                    for frame in spooled:
+                        file.write(frame[channel].tobytes())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._spool.close()
+
+
+class TokenFile:
+    """Reads a token file piece by piece.
+
+    Raises:
+        TokenFileError: where it is missing, damaged, no token file, or of another format version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                self.info = TokenInfo.from_metadata(file.metadata() or {}, path)
+                names = set(file.keys())
+                if names not in ({"indices"}, {"latents"}):
+                    raise TokenFileError(f"{path}: expected one tensor, `indices` or `latents`, got {sorted(names)}")
+                self.name = names.pop()
+                piece = file.get_slice(self.name)
+                self.shape = tuple(piece.get_shape())
+                self.bits = int("".join(filter(str.isdigit, piece.get_dtype())))
+                """Per value, as stored."""
+        except FileNotFoundError:
+            raise TokenFileError(f"{path}: no such file") from None
+        except (OSError, safetensors.SafetensorError) as error:
+            raise TokenFileError(f"{path}: not a readable token file ({error}); encode the clip again") from None
+
+    def check(self, tokenizer: Tokenizer) -> None:
+        """Raises TokenFileError unless `tokenizer` made these tokens, and they are as many as the size says."""
+        info, config = self.info, tokenizer.config
+        if info.fingerprint != tokenizer.fingerprint:
+            raise TokenFileError(
+                f"{self.path}: made by model {info.model!r} with weights {info.fingerprint}, "
+                f"not by {config.variant!r} with weights {tokenizer.fingerprint}; pass the right one with --model"
+            )
+        channels = () if config.is_discrete else (config.latent_channels,)
+        expected = (*channels, *config.grid(*info.size))
+        name = "indices" if config.is_discrete else "latents"
+        if self.name != name or self.shape != expected or info.chunk != config.chunk:
+            raise TokenFileError(
+                f"{self.path}: holds {self.name} of shape {self.shape} in chunks of {info.chunk}, expected "
+                f"{name} of shape {expected} in chunks of {config.chunk}; encode the clip again"
+            )
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Tokens of a few latent frames at a time: (1, C, t, H', W') or (1, t, H', W')."""
+        with safetensors.safe_open(self.path, framework="pt") as file:
+            piece = file.get_slice(self.name)
+            frames = self.info.chunk
+            for start in range(0, self.shape[-3], frames):
+                try:
+                    if self.name == "indices":
+                        yield piece[start : start + frames].to(torch.int32).unsqueeze(0)
+                    else:
+                        yield piece[:, start : start + frames].unsqueeze(0)
+                except (OSError, safetensors.SafetensorError) as error:
+                    raise TokenFileError(f"{self.path}: damaged ({error}); encode the clip again") from None
+
+
+def as_bytes(tensor: Tensor) -> bytes:
+    """The raw values of a contiguous tensor, of any dtype."""
+    return tensor.view(torch.uint8).numpy().tobytes()

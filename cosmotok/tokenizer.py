@@ -1,0 +1,357 @@
+"""`Tokenizer`: images and videos of any size and length to tokens, and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cosmotok.checkpoint import native, reference
+from cosmotok.config import ModelEntry, TokenizerConfig, find_model
+from cosmotok.errors import CheckpointError, InputError, UnknownModelError
+from cosmotok.network import IMAGE, VIDEO, Autoencoder, StreamState
+from cosmotok.streaming import StreamDecoder, StreamEncoder
+
+__all__ = ["Tokenizer"]
+
+# A resized picture may overshoot a little; one in 0..255 is a mistake.
+RANGE = 1.05
+
+
+class Tokenizer:
+    """A Cosmos tokenizer: `encode`, `decode`, `reconstruct`, and the same as streams.
+
+    Videos are (B, 3, T, H, W), images (B, 3, H, W) or videos with T = 1; floating point in [-1, 1], or uint8 in
+    0..255. Any H, W >= 1 and T >= 1: right and bottom edges are replicated up to a multiple of
+    `config.spatial_factor`, and the last frame repeated to fill the last group of `config.temporal_factor`.
+    Nothing tracks gradients here; train through `network`.
+
+    Args:
+        config: the shape of the network. The weights are fresh; see `from_pretrained` for others.
+    """
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        self.config = config
+        self.network = build_network(config).eval()
+        self._fingerprint: str | None = None
+
+    # Loading and saving ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str],
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+    ) -> Tokenizer:
+        """Loads a bundled model, a folder that `save_pretrained` wrote, or such a repository on the Hub.
+
+        Args:
+            name: a bundled name such as `"cv4x8x8-tiny"`, a path, or a Hub id `"owner/name"`.
+            device, dtype: where to and as what; the CPU and float32 unless given.
+            revision, token: passed to the Hub.
+
+        Raises:
+            UnknownModelError: where nothing goes by that name; suggests the nearest.
+            CheckpointError: where the weights are damaged or do not fit their config.
+        """
+        config, tensors = native.read_folder(_locate(name, revision, token))
+        tokenizer = cls(config)
+        tokenizer._load(tensors)
+        return tokenizer.to(device, dtype)
+
+    @classmethod
+    def from_reference_state_dict(cls, tensors: Mapping[str, Tensor], variant: str) -> Tokenizer:
+        """A tokenizer with the published code's parameters, at any width: widths are read from the tensors.
+
+        Buffers, and weights that the published files hold without using them, are ignored.
+
+        Args:
+            tensors: under the published keys, such as `encoder.conv_in.0.conv3d.weight`.
+            variant: a published name, such as `"CV8x8x8-720p"`; it says the compression factors.
+
+        Raises:
+            UnknownModelError: for another variant.
+            CheckpointError: naming every key that is missing or has another shape.
+        """
+        config = reference.config_from_tensors(tensors, find_model(variant).config)
+        tokenizer = cls(config)
+        tokenizer._load(reference.to_native_state_dict(tensors, config, tokenizer.network.state_dict()))
+        return tokenizer
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Writes `config.json` and `model.safetensors`, for `from_pretrained`."""
+        native.write_folder(Path(folder), self.config, self.network.state_dict())
+
+    def push_to_hub(self, repo: str, *, token: str | bool | None = None, private: bool | None = None) -> str:
+        """Uploads what `save_pretrained` writes to the Hub repository `repo`, made if need be; returns its address."""
+        import tempfile
+
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        address = api.create_repo(repo, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            api.upload_folder(repo_id=repo, folder_path=folder)
+        return str(address)
+
+    def _load(self, tensors: Mapping[str, Tensor]) -> None:
+        expected = self.network.state_dict()
+        problems = [f"missing {name}" for name in expected if name not in tensors]
+        problems += [f"unexpected {name}" for name in tensors if name not in expected]
+        problems += [
+            f"{name} has shape {list(tensors[name].shape)}, expected {list(tensor.shape)}"
+            for name, tensor in expected.items()
+            if name in tensors and tensors[name].shape != tensor.shape
+        ]
+        if problems:
+            raise CheckpointError(f"weights do not fit {self.config.variant}: " + "; ".join(problems))
+        self.network.load_state_dict(dict(tensors))
+
+    # Where it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; results are there too."""
+        return self.network.quant_conv.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, latents and decoded frames."""
+        return self.network.quant_conv.weight.dtype
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits of the weights, to tell whose tokens a file holds. Kept when the dtype changes."""
+        if self._fingerprint is None:
+            self._fingerprint = native.fingerprint(self.network.state_dict())
+        return self._fingerprint
+
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Tokenizer:
+        """Moves to a device, or to float32, float16 or bfloat16, in place; returns itself."""
+        if dtype is not None and dtype not in (torch.float32, torch.float16, torch.bfloat16):
+            raise InputError(f"dtype={dtype}: expected torch.float32, torch.float16 or torch.bfloat16")
+        if dtype not in (None, self.dtype):
+            _ = self.fingerprint  # of the weights as loaded
+        try:
+            self.network.to(device=device, dtype=dtype)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"device={device}: cannot move there: {str(error).splitlines()[0]}") from None
+        return self
+
+    def __repr__(self) -> str:
+        return f"Tokenizer({self.config.variant!r}, device={str(self.device)!r}, dtype={self.dtype})"
+
+    # Whole clips -------------------------------------------------------------------------------------------------
+
+    def encode(self, video: Tensor) -> Tensor:
+        """A clip or image to tokens.
+
+        Args:
+            video: (B, 3, T, H, W), or images (B, 3, H, W); floating point in [-1, 1] or uint8 in 0..255.
+
+        Returns:
+            Latents (B, C, T', H', W') of this tokenizer's dtype, or int32 indices (B, T', H', W');
+            without T' for 4-D images. T' = 1 + ceil((T - 1) / temporal_factor).
+
+        Raises:
+            InputError: for a wrong rank, dtype or range, or no frames.
+        """
+        if video.ndim == 4:
+            return self.encode(video.unsqueeze(2)).squeeze(1 if self.config.is_discrete else 2)
+        if video.ndim == 5 and video.shape[2] == 0:
+            raise InputError("video: expected at least one frame, got T=0")
+        encoder = self.stream_encoder()
+        tokens = [encoder.push(video), encoder.flush()]
+        return torch.cat(tokens, dim=1 if self.config.is_discrete else 2)
+
+    def decode(self, tokens: Tensor, size: tuple[int, ...] | None = None) -> Tensor:
+        """Tokens to a clip or image.
+
+        Args:
+            tokens: latents (B, C, T', H', W') or indices (B, T', H', W'); without T' for images.
+            size: (T, H, W), or (H, W) for images, of what was encoded: crops the padding away.
+
+        Returns:
+            (B, 3, T, H, W), or (B, 3, H, W) for tokens without T'; in about [-1, 1], not clipped.
+
+        Raises:
+            InputError: for a wrong rank, dtype, range or size.
+        """
+        axis = 1 if self.config.is_discrete else 2
+        if tokens.ndim == axis + 2:
+            return self.decode(tokens.unsqueeze(axis), None if size is None else (1, *size[-2:])).squeeze(2)
+        self.check_tokens(tokens)
+        if tokens.shape[axis] == 0:
+            raise InputError("tokens: expected at least one latent frame, got T'=0")
+        frames, height, width = self._cropped((tokens.shape[axis], tokens.shape[-2], tokens.shape[-1]), size)
+        decoder = self.stream_decoder(size=(height, width))
+        video = torch.cat([decoder.push(tokens), decoder.flush()], dim=2)
+        return video[:, :, :frames]
+
+    def reconstruct(self, video: Tensor) -> Tensor:
+        """`decode(encode(video))`, of the same shape as `video`."""
+        return self.decode(self.encode(video), size=tuple(video.shape[2:]))
+
+    # Streams -----------------------------------------------------------------------------------------------------
+
+    def stream_encoder(self, *, attention_context: int | None = None) -> StreamEncoder:
+        """Starts a stream of frames to tokens; see `StreamEncoder`."""
+        return StreamEncoder(self, attention_context)
+
+    def stream_decoder(
+        self, *, attention_context: int | None = None, size: tuple[int, int] | None = None
+    ) -> StreamDecoder:
+        """Starts a stream of tokens to frames, cropped to `size` (H, W) if given; see `StreamDecoder`."""
+        return StreamDecoder(self, attention_context, size)
+
+    @torch.no_grad()
+    def encode_step(self, frames: Tensor, state: StreamState) -> Tensor:
+        """One step of a stream: frames (B, 3, T, H, W) as the schedule has them, to tokens; updates `state`."""
+        frames = frames.to(self.device)
+        x = frames.float().div(127.5).sub(1) if frames.dtype == torch.uint8 else frames
+        z = self.network.encode(pad_edges(x.to(self.dtype), self.config.spatial_factor), state)
+        quantizer = self.network.quantizer
+        return z if quantizer is None else quantizer.indices(z.movedim(1, -1))
+
+    @torch.no_grad()
+    def decode_step(self, tokens: Tensor, state: StreamState) -> Tensor:
+        """One step of a stream: tokens as the schedule has them, to frames (B, 3, T, H, W); updates `state`."""
+        tokens = tokens.to(self.device)
+        quantizer = self.network.quantizer
+        if quantizer is not None:
+            tokens = quantizer.indices_to_codes(tokens).movedim(-1, 1)
+        return self.network.decode(tokens.to(self.dtype), state)
+
+    # Checks ------------------------------------------------------------------------------------------------------
+
+    def check_video(self, video: Tensor) -> None:
+        """Raises InputError unless `video` can be encoded; T = 0 is fine."""
+        if video.ndim != 5 or video.shape[1] != 3:
+            raise InputError(
+                f"video: expected shape (B, 3, T, H, W), or (B, 3, H, W) for images, got {tuple(video.shape)}"
+            )
+        if 0 in video.shape[:2] or 0 in video.shape[3:]:
+            raise InputError(f"video: expected B, H and W of at least 1, got shape {tuple(video.shape)}")
+        if video.dtype == torch.uint8 or video.numel() == 0:
+            return
+        if not video.is_floating_point():
+            raise InputError(f"video: expected floating point in [-1, 1] or uint8 in 0..255, got {video.dtype}")
+        low, high = (x.item() for x in torch.aminmax(video))
+        if not (low >= -RANGE and high <= RANGE):  # false for NaN too
+            raise InputError(
+                f"video: expected values in [-1, 1], got {low:.4g} to {high:.4g}; scale uint8 by x / 127.5 - 1"
+            )
+
+    def check_tokens(self, tokens: Tensor) -> None:
+        """Raises InputError unless `tokens` can be decoded; T' = 0 is fine."""
+        if self.config.is_discrete:
+            if tokens.ndim != 4 or 0 in (tokens.shape[0], *tokens.shape[2:]):
+                raise InputError(
+                    f"tokens: expected indices of shape (B, T', H', W') or (B, H', W'), got {tuple(tokens.shape)}"
+                )
+            if tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool:
+                raise InputError(f"tokens: expected integer indices for {self.config.variant}, got {tokens.dtype}")
+            if tokens.numel():
+                # not every integer dtype has a minimum on every device
+                low, high = (int(x) for x in torch.aminmax(tokens.to(torch.int64)))
+                if low < 0 or high >= self.config.vocab_size:  # type: ignore[operator]
+                    raise InputError(f"tokens: expected indices in 0..{self.config.vocab_size - 1}, got {low}..{high}")  # type: ignore[operator]
+            return
+        channels = self.config.latent_channels
+        if tokens.ndim != 5 or tokens.shape[1] != channels or 0 in (tokens.shape[0], *tokens.shape[3:]):
+            raise InputError(
+                f"tokens: expected latents of shape (B, {channels}, T', H', W') or (B, {channels}, H', W'), "
+                f"got {tuple(tokens.shape)}"
+            )
+        if not tokens.is_floating_point():
+            raise InputError(f"tokens: expected floating-point latents for {self.config.variant}, got {tokens.dtype}")
+        if not bool(torch.isfinite(tokens).all()):
+            raise InputError("tokens: expected finite latents, got NaN or infinity")
+
+    def empty_tokens(self, batch: int, height: int, width: int) -> Tensor:
+        """Tokens of no frames, for a video of that size."""
+        _, h, w = self.config.grid(1, height, width)
+        if self.config.is_discrete:
+            return torch.empty(batch, 0, h, w, dtype=torch.int32, device=self.device)
+        return torch.empty(batch, self.config.latent_channels, 0, h, w, dtype=self.dtype, device=self.device)
+
+    def _cropped(self, grid: tuple[int, int, int], size: tuple[int, ...] | None) -> tuple[int, int, int]:
+        """Frames, height and width to keep of what tokens on `grid` decode to."""
+        t, h, w = grid
+        time, space = self.config.temporal_factor, self.config.spatial_factor
+        if size is None:
+            return 1 + (t - 1) * time, h * space, w * space
+        if len(size) != 3 or min(size) < 1 or self.config.grid(*size) != grid:
+            positions = " x ".join(map(str, grid))
+            raise InputError(
+                f"size={tuple(size)}: does not fit tokens of {positions}; expected (T, H, W) with "
+                f"T in {max(1, 2 + (t - 2) * time)}..{1 + (t - 1) * time}, H in {(h - 1) * space + 1}..{h * space}, "
+                f"W in {(w - 1) * space + 1}..{w * space}"
+            )
+        return size[0], size[1], size[2]
+
+
+def build_network(config: TokenizerConfig) -> Autoencoder:
+    """The network that `config` describes, with fresh weights."""
+    space, time = config.halvings
+    return Autoencoder(
+        VIDEO if config.kind == "video" else IMAGE,
+        patch=config.patch,
+        channels=config.channels,
+        encoder_multipliers=config.encoder_multipliers,
+        decoder_multipliers=config.decoder_multipliers,
+        blocks=config.blocks,
+        z_channels=config.z_channels,
+        latent_channels=config.latent_channels,
+        levels=config.levels,
+        space=space,
+        time=time,
+        legacy=config.legacy_mode,
+        linear_shortcut=config.linear_shortcut,
+    )
+
+
+def pad_edges(x: Tensor, factor: int) -> Tensor:
+    """Replicates right and bottom edges of (B, 3, T, H, W) until `factor` divides height and width."""
+    bottom, right = -x.shape[3] % factor, -x.shape[4] % factor
+    if not bottom and not right:
+        return x
+    return F.pad(x.flatten(1, 2), (0, right, 0, bottom), mode="replicate").unflatten(1, x.shape[1:3])
+
+
+def _locate(name: str | os.PathLike[str], revision: str | None, token: Any) -> Path:
+    """The folder with the weights of `name`; downloads it from the Hub if it is an id there."""
+    path = Path(name)
+    if path.is_dir():
+        return path
+    text = str(name)
+    entry: ModelEntry | None = None
+    try:
+        entry = find_model(text)
+    except UnknownModelError:
+        if text.count("/") != 1 or path.exists():
+            raise
+    if entry is not None and entry.bundled:
+        return Path(__file__).parent / "weights" / entry.name
+    from huggingface_hub import snapshot_download
+
+    repo = (entry.hub if entry is not None else None) or text
+    try:
+        return Path(
+            snapshot_download(
+                repo, revision=revision, token=token, allow_patterns=[native.CONFIG_FILE, native.WEIGHTS_FILE]
+            )
+        )
+    except Exception as error:  # the Hub client has dozens of its own, for every network trouble
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{repo}: cannot fetch it from the Hub: {reason}") from error

@@ -1,0 +1,1 @@
+"""Training a tokenizer: recipe, data, losses, initialisation and the loop."""
