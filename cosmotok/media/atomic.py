@@ -12,7 +12,7 @@ from types import TracebackType
 
 from cosmotok.errors import CosmotokError, MediaError
 
-__all__ = ["atomic_path", "write_error"]
+__all__ = ["atomic_path", "same_file", "write_error"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -110,3 +110,11 @@ class atomic_path:  # noqa: N801 - a context manager used like a function
                 temporary.unlink()
         if isinstance(error, OSError) and not isinstance(error, CosmotokError):
             raise write_error(self.target, error) from error
+
+
+def same_file(path: Path, other: Path) -> bool:
+    """Whether both names lead to one file, by whatever links."""
+    try:
+        return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
+    except (OSError, ValueError):
+        return False

@@ -52,6 +52,8 @@ def open_audio(
             resources.close()
             return None
         stream = source.streams.audio[0]
+        if stream.codec_context is None:
+            raise MediaError(f"{path}: no decoder here for this kind of sound; go on without sound")
         zero = start + _start_of(source)
         codec = getattr(stream.codec_context.codec, "canonical_name", stream.codec_context.name)
         if copies is None or codec in copies:
@@ -116,7 +118,7 @@ class _Copied:
 
     def _in_time(self, packets: Iterator[Any], zero: Fraction, early: bool) -> Iterator[tuple[Fraction, Fraction, Any]]:
         """(start, end, packet) of those that sound after zero; their timestamps count from zero."""
-        end = Fraction(0)
+        opening = True
         for packet in packets:
             if not packet.size or (packet.pts is None and packet.dts is None):
                 continue
@@ -125,7 +127,10 @@ class _Copied:
             stamp = packet.pts if packet.pts is not None else packet.dts
             start = (stamp - shift) * base
             end = start + (packet.duration or 0) * base
-            if end <= 0 or (start < 0 and not early):
+            # The first of all is the codec's run-up, which every container can mark as not to be heard.
+            hidden = early or opening
+            opening = False
+            if end <= 0 or (start < 0 and not hidden):
                 continue
             packet.pts = packet.dts = stamp - shift  # sound is never reordered
             yield start, end, packet

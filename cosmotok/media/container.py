@@ -35,7 +35,7 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         # An absolute name, for FFmpeg takes "a:b.mp4" for a protocol.
         name = os.path.abspath(path)  # noqa: PTH100 - `resolve` would follow links
-        container = av.open(name, options=_OPTIONS, metadata_errors="replace")
+        container = av.open(name, container_options=_OPTIONS, metadata_errors="replace")
     except FileNotFoundError as error:
         raise MediaError(f"{path}: no such file") from error
     except PermissionError as error:
@@ -60,6 +60,8 @@ def disposition_of(stream: Any) -> int:
 def video_stream(container: Any, path: Path) -> Any:
     """The first stream of moving pictures (cover art is none); `MediaError` if there is none."""
     streams = [stream for stream in container.streams.video if not disposition_of(stream) & ATTACHED_PICTURE]
+    if streams and streams[0].codec_context is None:
+        raise MediaError(f"{path}: no decoder here for this kind of video; convert it, to H.264 for example")
     if streams and streams[0].codec_context.name not in _TEXT_ART:
         return streams[0]
     if streams or missing_bytes(path):

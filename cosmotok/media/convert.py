@@ -13,12 +13,13 @@ import av.filter
 import numpy as np
 from PIL import Image
 
-__all__ = ["FrameConverter", "Scaler", "palette_frame"]
+__all__ = ["BT709", "LIMITED", "FrameConverter", "FrameMaker"]
 
 _ACCURATE = "accurate_rnd+full_chroma_int+full_chroma_inp"
 # AVColorSpace (ITU-T H.273 table 4) to the names of the scale filter.
 _MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
-_LIMITED, _FULL = 1, 2  # AVColorRange
+BT709 = 1  # AVColorSpace, AVColorPrimaries and AVColorTransferCharacteristic
+LIMITED, _FULL = 1, 2  # AVColorRange
 _HD_LINES = 720
 _TIME_BASE = Fraction(1, 90_000)
 
@@ -76,7 +77,7 @@ class FrameConverter:
     def __call__(self, frame: Any) -> np.ndarray:
         kind = frame.format
         grey = len(kind.components) == 1 and not kind.is_rgb and not kind.has_palette
-        limited_grey = grey and int(frame.color_range) == _LIMITED
+        limited_grey = grey and int(frame.color_range) == LIMITED
         target = "rgba" if _has_alpha(kind) else "rgb24"
         full = kind.is_rgb or grey or kind.name.startswith("yuvj") or int(frame.color_range) == _FULL
         settings = "out_range=pc"
@@ -96,7 +97,30 @@ class FrameConverter:
         return np.array(pixels, order="C")
 
 
-def palette_frame(pixels: np.ndarray) -> Any:
+class FrameMaker:
+    """uint8 (H, W, 3) RGB to frames for an encoder: yuv420p, BT.709, limited range, or 256 colours.
+
+    size, coded_size: (width, height) of the pixels given and of the frame, which
+        repeats the last column and row.
+    palette: make frames of 256 colours each.
+    """
+
+    def __init__(self, size: tuple[int, int], coded_size: tuple[int, int], *, palette: bool) -> None:
+        self._right, self._below = coded_size[0] - size[0], coded_size[1] - size[1]
+        settings = "out_color_matrix=bt709:out_range=tv"
+        self._scaler = None if palette else Scaler((*coded_size, "rgb24"), (*coded_size, "yuv420p"), settings)
+
+    def __call__(self, pixels: np.ndarray) -> Any:
+        if self._scaler is None:
+            return _palette_frame(pixels)
+        if self._right or self._below:
+            pixels = np.pad(pixels, ((0, self._below), (0, self._right), (0, 0)), mode="edge")
+        frame = self._scaler(av.VideoFrame.from_ndarray(pixels, format="rgb24"))
+        frame.colorspace, frame.color_range = BT709, LIMITED
+        return frame
+
+
+def _palette_frame(pixels: np.ndarray) -> Any:
     """uint8 (H, W, 3) RGB as a frame of 256 colours of its own (for GIF), with error diffusion."""
     image = Image.fromarray(pixels).quantize(256, method=Image.Quantize.MEDIANCUT)
     colours = np.frombuffer(bytes(image.getpalette("RGB") or b""), np.uint8).reshape(-1, 3)

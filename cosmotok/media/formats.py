@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cosmotok.errors import InputError
 
-__all__ = ["OUTPUT_SUFFIXES", "OutputFormat", "clock_for", "exact_rate", "format_of"]
+__all__ = ["OUTPUT_SUFFIXES", "OutputFormat", "clock_for", "encoder_options", "exact_rate", "format_of"]
 
 _GIF_TICKS = 100
 _FINEST_TICKS = 90_000
@@ -63,6 +63,16 @@ def clock_for(kind: OutputFormat, rate: Fraction) -> Fraction:
     if kind.codec == "gif":
         return Fraction(1, _GIF_TICKS)
     return Fraction(1, rate.numerator * math.ceil(_FINEST_TICKS / rate.numerator))
+
+
+def encoder_options(kind: OutputFormat, crf: int) -> dict[str, str]:
+    """The video encoder's settings for a quality `crf` on x264's scale, 1..51 (VP9's has 63 steps)."""
+    if kind.codec == "libx264":
+        return {"crf": str(crf), "preset": "medium"}
+    if kind.codec == "libvpx-vp9":
+        vp9 = str(round(crf * 63 / 51))
+        return {"crf": vp9, "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
+    return {}
 
 
 def format_of(path: Path) -> OutputFormat:

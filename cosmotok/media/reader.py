@@ -163,11 +163,13 @@ def open_media(
 
     Raises
     ------
-    InputError: `frames` or `size` is not as above.
+    InputError: `frames`, `size` or `max_pixels` is not as above.
     MediaError: the file is missing, empty, not media, has no picture in it, is too large, or the slice leaves
         nothing. While iterating: the file is damaged or cut short, with how many frames can be read.
     """
     start, stop = check_frames(frames)
+    if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:
+        raise InputError(f"max_pixels: expected a whole number from 1, got {max_pixels!r}")
     options = ReadOptions(check_size(size), max_pixels)
     if options.size is not None:
         options.check(Path(path), *options.size)

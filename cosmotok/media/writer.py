@@ -15,17 +15,15 @@ import numpy as np
 
 from cosmotok.errors import CosmotokError, InputError, MediaError
 
-from .atomic import atomic_path, write_error
+from .atomic import atomic_path, same_file, write_error
 from .audio import AudioTrack, open_audio
 from .container import MEDIA_ERRORS
-from .convert import Scaler, palette_frame
-from .formats import clock_for, exact_rate, format_of
+from .convert import BT709, LIMITED, FrameMaker
+from .formats import clock_for, encoder_options, exact_rate, format_of
 from .image_writer import check_pixels
 from .stills import is_picture
 
 __all__ = ["VideoWriter"]
-
-_BT709, _LIMITED = 1, 1  # in ITU-T H.273 and in AVColorRange
 
 
 class VideoWriter:
@@ -86,14 +84,13 @@ class VideoWriter:
         self.coded_height = self.height + (self.height % 2 if even else 0)
         self._rate = exact_rate(frame_rate)
         source = None if audio_from is None else Path(audio_from)
-        if source is not None and _same_file(self.path, source):
+        if source is not None and same_file(self.path, source):
             raise InputError(f"{self.path}: is the source itself, which is never overwritten; choose another name")
         self._clock = clock_for(self._kind, self._rate)
         self._pending: tuple[np.ndarray, int] | None = None
-        self._span: int | None = None  # ticks that the last frame encoded lasts
+        self._span = 0  # ticks that the last frame encoded lasts
         self._durations: dict[int, int] = {}
         self._last: Fraction | None = None
-        self._scaler: Scaler | None = None
         self._audio: AudioTrack | None = None
         self._output: Any = None
         self._atomic = atomic_path(self.path, overwrite=overwrite)
@@ -109,23 +106,19 @@ class VideoWriter:
 
     def _open(self, crf: int, source: Path | None, audio_start: Fraction) -> None:
         kind = self._kind
+        size, coded = (self.width, self.height), (self.coded_width, self.coded_height)
+        self._picture = FrameMaker(size, coded, palette=kind.codec == "gif")
         self._output = av.open(str(self._temporary), "w", format=kind.muxer, options=dict(kind.options))
-        options = {}
-        if kind.codec == "libx264":
-            options = {"crf": str(crf), "preset": "medium"}
-        elif kind.codec == "libvpx-vp9":
-            vp9 = str(round(crf * 63 / 51))
-            options = {"crf": vp9, "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
-        stream = self._output.add_stream(kind.codec, rate=self._rate, options=options)
-        stream.width, stream.height = self.coded_width, self.coded_height
+        stream = self._output.add_stream(kind.codec, rate=self._rate, options=encoder_options(kind, crf))
+        stream.width, stream.height = coded
         context = stream.codec_context
         stream.time_base = context.time_base = self._clock
         if kind.codec == "gif":
             stream.pix_fmt = "pal8"
         else:
             stream.pix_fmt = "yuv420p"
-            context.colorspace = context.color_primaries = context.color_trc = _BT709
-            context.color_range = _LIMITED
+            context.colorspace = context.color_primaries = context.color_trc = BT709
+            context.color_range = LIMITED
             context.thread_type = "AUTO"
         self._stream = stream
         if source is None or kind.audio_encoder is None or source.is_dir() or is_picture(source):
@@ -180,22 +173,9 @@ class VideoWriter:
         self._span = end - tick
         self._durations[tick] = end - tick
         with self._writing():
-            frame = self._frame(pixels)
+            frame = self._picture(pixels)
             frame.pts, frame.time_base = tick, self._clock
             self._mux(self._stream.encode(frame))
-
-    def _frame(self, pixels: np.ndarray) -> Any:
-        if self._kind.codec == "gif":
-            return palette_frame(pixels)
-        right, below = self.coded_width - self.width, self.coded_height - self.height
-        if right or below:
-            pixels = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge")
-        if self._scaler is None:
-            size = (self.coded_width, self.coded_height)
-            self._scaler = Scaler((*size, "rgb24"), (*size, "yuv420p"), "out_color_matrix=bt709:out_range=tv")
-        frame = self._scaler(av.VideoFrame.from_ndarray(pixels, format="rgb24"))
-        frame.colorspace, frame.color_range = _BT709, _LIMITED
-        return frame
 
     def _mux(self, packets: list[Any]) -> None:
         """Write packets of the video, each after the sound that goes before it: the muxer has no queue then."""
@@ -227,8 +207,8 @@ class VideoWriter:
             tick = self._pending[1]
             period = max(1, round(1 / self._rate / self._clock))
             # The last frame lasts as long as the one before, unless that one was held unusually.
-            usual = self._span is not None and period / 4 <= self._span <= period * 4
-            end = tick + (self._span if self._span is not None and usual else period)
+            span = self._span or period
+            end = tick + (span if period / 4 <= span <= period * 4 else period)
             self._encode_pending(end)
             self._mux(self._stream.encode(None))
             if self._audio is not None:
@@ -268,10 +248,3 @@ class VideoWriter:
     def __del__(self) -> None:
         if not self._closed:
             self._abandon(MediaError("never closed"))
-
-
-def _same_file(path: Path, other: Path) -> bool:
-    try:
-        return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
-    except (OSError, ValueError):
-        return False

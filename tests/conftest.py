@@ -1,0 +1,10 @@
+"""Settings of the whole test suite: few threads, and the same examples in every run."""
+
+import torch
+from hypothesis import settings
+
+# The networks here are so small that more threads make them slower; OMP_NUM_THREADS=1 stays in force.
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+settings.register_profile("cosmotok", deadline=None, max_examples=25, derandomize=True)
+settings.load_profile("cosmotok")
