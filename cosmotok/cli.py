@@ -47,6 +47,7 @@ Context = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 MAX_PIXELS = 64_000_000
 CONTEXT = "32"
+INTERRUPTED = 130
 
 
 @app.callback(invoke_without_command=True)
@@ -206,10 +207,13 @@ def train(
     model: Annotated[
         str, typer.Option("--model", "-m", help="Name from `cosmotok models`: its shape, fresh weights.")
     ] = (DEFAULT_MODEL),
-    start: Annotated[str | None, typer.Option(help="Model whose weights to start from, instead of fresh ones.")] = None,
-    minutes: Annotated[float, typer.Option(help="Length of the run; the learning rate falls to zero with it.")] = 60.0,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Model to start from instead of fresh weights; a continuous one for a discrete one, too."),
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="Length of the run; the learning rates fall to zero with it.")] = 60.0,
     steps: Annotated[int, typer.Option(help="End after so many steps, if that is sooner.")] = 1_000_000,
-    learning_rate: Annotated[float, typer.Option(help="Peak rate of AdamW.")] = 1e-3,
+    learning_rate: Annotated[float, typer.Option(help="Peak rate, of Muon.")] = 5e-3,
     seed: Annotated[int, typer.Option(help="Of weights and crops.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder.")] = False,
     device: Device = "auto",
@@ -225,7 +229,10 @@ def train(
 
     recipe = Recipe(minutes=minutes, steps=steps, learning_rate=learning_rate, seed=seed)
     torch.manual_seed(seed)
-    tokenizer = load(start, device, "float32") if start else Tokenizer(find_model(model).config).to(device_of(device))
+    tokenizer = Tokenizer(find_model(model).config).to(device_of(device))
+    beginning = load(start, device, "float32") if start else None
+    if beginning is not None and beginning.config.is_discrete == tokenizer.config.is_discrete:
+        tokenizer = beginning
     say(f"reading {data}")
     media = MediaSet.from_folder(data)
     for line in media.skipped:
@@ -234,8 +241,10 @@ def train(
     trainer = Trainer(tokenizer, media, recipe, output)
     if resume:
         trainer.resume()
-    elif start is None and tokenizer.config.linear_shortcut:
+    elif beginning is None and tokenizer.config.linear_shortcut:
         trainer.start_from_klt()
+    elif beginning is not None and beginning is not tokenizer:
+        trainer.start_from_continuous(beginning)
 
     def report(at: Progress) -> None:
         losses = f"loss {at.loss:.4f}, {at.psnr:.2f} dB on training crops"
@@ -443,9 +452,12 @@ def main() -> None:
             raise
         say("error: " + " ".join(str(error).split()))
         sys.exit(1)
-    except KeyboardInterrupt:
-        say("stopped; nothing half-written is left")
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as end:
+        # typer turns Ctrl-C into an exit of its own
+        if isinstance(end, KeyboardInterrupt) or end.code == INTERRUPTED:
+            say("stopped; nothing half-written is left")
+            sys.exit(INTERRUPTED)
+        raise
     except MemoryError:
         say("error: out of memory; try a smaller --size")
         sys.exit(1)

@@ -53,9 +53,12 @@ class TokenizerConfig:
 
     def __post_init__(self) -> None:
         for field in ("levels", "encoder_multipliers", "decoder_multipliers"):
-            object.__setattr__(self, field, tuple(getattr(self, field)))
+            value = getattr(self, field)
+            if isinstance(value, list):
+                object.__setattr__(self, field, tuple(value))
         if self.chunk == 0:
-            object.__setattr__(self, "chunk", max(1, 16 // max(1, self.temporal_factor)))
+            time = self.temporal_factor if isinstance(self.temporal_factor, int) else 1  # refused below
+            object.__setattr__(self, "chunk", max(1, 16 // max(1, time)))
         self._validate()
 
     def _validate(self) -> None:
@@ -82,7 +85,11 @@ class TokenizerConfig:
             require(time_ok, "temporal_factor", f"a power of two, at least patch={self.patch}")
         for field in ("encoder_multipliers", "decoder_multipliers"):
             value = getattr(self, field)
-            require(len(value) >= 1 and all(isinstance(m, int) and m >= 1 for m in value), field, "whole numbers")
+            require(
+                isinstance(value, tuple) and len(value) >= 1 and all(isinstance(m, int) and m >= 1 for m in value),
+                field,
+                "whole numbers",
+            )
         space, time = self.halvings
         require(space >= time, "temporal_factor", f"at most spatial_factor={self.spatial_factor}")
         # The last stage of a video network does not resample; the first of its decoder leaves time alone.
@@ -90,6 +97,8 @@ class TokenizerConfig:
         up = time + 2 if 0 < time == space and not self.legacy_mode else down
         for field, stages in (("encoder_multipliers", down), ("decoder_multipliers", up)):
             require(len(getattr(self, field)) >= stages, field, f"at least {stages} stages for these factors")
+        if self.linear_shortcut:
+            require(self.z_channels >= self.latent_channels, "z_channels", "at least latent_channels, for the shortcut")
         if self.levels:
             require(
                 all(isinstance(n, int) and n >= 2 for n in self.levels),
@@ -139,8 +148,12 @@ class TokenizerConfig:
         Raises:
             ConfigError: for an unknown key, a wrong type or another schema version.
         """
+        if not isinstance(values, dict):
+            raise ConfigError(f"expected a JSON object of config keys, got {type(values).__name__}")
         values = dict(values)
         version = values.pop("config_version", None)
+        if version is None:
+            raise ConfigError("no config_version: not a config that cosmotok wrote")
         if version != CONFIG_VERSION:
             raise ConfigError(
                 f"config_version={version!r}: expected {CONFIG_VERSION}; "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from cosmotok.checks import check_tokens, check_video
 from cosmotok.errors import InputError
 from cosmotok.network import StreamState
 
@@ -28,15 +29,17 @@ class _Stream:
     axis: int
 
     def __init__(self, tokenizer: Tokenizer, attention_context: int | None) -> None:
-        if attention_context is not None and attention_context < 1:
+        whole = isinstance(attention_context, int) and attention_context >= 1
+        if attention_context is not None and not whole:
             raise InputError(
-                f"attention_context={attention_context}: expected at least 1 latent frame, or None for all"
+                f"attention_context={attention_context!r}: expected at least 1 latent frame, or None for all"
             )
         self._tokenizer = tokenizer
         self.state = StreamState(attention_context)
         self._pending: deque[Tensor] = deque()
         self._pending_frames = 0
         self._shape: tuple[int, ...] | None = None
+        self._dtype: torch.dtype | None = None
         self._flushed = False
 
     def _add(self, frames: Tensor) -> None:
@@ -48,8 +51,18 @@ class _Stream:
         elif shape != self._shape:
             raise InputError(f"push: expected batch, channels and size {self._shape} as at first, got {shape}")
         if frames.shape[self.axis]:
+            # Joined frames would be taken for one dtype, and 0..255 for [-1, 1].
+            if self._dtype is None:
+                self._dtype = frames.dtype
+            elif frames.dtype != self._dtype:
+                raise InputError(f"push: expected {self._dtype} as at first, got {frames.dtype}")
             self._pending.append(frames)
             self._pending_frames += frames.shape[self.axis]
+
+    def _keep(self) -> None:
+        """Copies what waits of the last push: the caller may use its memory again."""
+        if self._pending:
+            self._pending[-1] = self._pending[-1].clone()
 
     def _take(self, count: int) -> Tensor:
         """The next `count` pending frames as one new tensor."""
@@ -95,13 +108,14 @@ class StreamEncoder(_Stream):
         Raises:
             InputError: for a wrong rank, dtype, range or size, or after `flush`.
         """
-        self._tokenizer.check_video(frames)
+        check_video(frames)
         self._add(frames)
         self.frames += frames.shape[2]
         config = self._tokenizer.config
         ready = []
         while self._pending_frames >= (need := config.chunk * config.temporal_factor if self.state.started else 1):
             ready.append(self._tokenizer.encode_step(self._take(need), self.state))
+        self._keep()
         return self._join(ready, frames)
 
     def flush(self) -> Tensor:
@@ -142,6 +156,8 @@ class StreamDecoder(_Stream):
     ) -> None:
         super().__init__(tokenizer, attention_context)
         self.axis = 1 if tokenizer.config.is_discrete else 2
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise InputError(f"size={tuple(size)}: expected (H, W) of at least 1, or None for no cropping")
         self.size = size
 
     def push(self, tokens: Tensor) -> Tensor:
@@ -156,11 +172,19 @@ class StreamDecoder(_Stream):
         Raises:
             InputError: for a wrong rank, dtype, range or size, or after `flush`.
         """
-        self._tokenizer.check_tokens(tokens)
+        config = self._tokenizer.config
+        check_tokens(tokens, config)
+        if self.size is not None and config.grid(1, *self.size)[1:] != tuple(tokens.shape[-2:]):
+            height, width = (n * config.spatial_factor for n in tokens.shape[-2:])
+            raise InputError(
+                f"size={tuple(self.size)}: expected (H, W) less than {config.spatial_factor} below "
+                f"({height}, {width}), which tokens of {tuple(tokens.shape[-2:])} decode to"
+            )
         self._add(tokens)
         ready = []
-        while self._pending_frames >= (need := self._tokenizer.config.chunk if self.state.started else 1):
+        while self._pending_frames >= (need := config.chunk if self.state.started else 1):
             ready.append(self._decode(self._take(need)))
+        self._keep()
         return self._join(ready)
 
     def flush(self) -> Tensor:

@@ -88,7 +88,11 @@ class TokenInfo:
             )
         except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
             raise TokenFileError(f"{path}: damaged metadata ({error}); encode the clip again") from None
-        if min(info.size) < 1 or (info.times is not None and len(info.times) != frames):
+        if (
+            min(info.size) < 1
+            or (info.frame_rate is not None and info.frame_rate <= 0)
+            or (info.times is not None and len(info.times) != frames)
+        ):
             raise TokenFileError(f"{path}: damaged metadata (size {info.size}); encode the clip again")
         return info
 

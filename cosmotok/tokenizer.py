@@ -12,15 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cosmotok.checkpoint import native, reference
+from cosmotok.checks import check_size, check_tensor, check_tokens
 from cosmotok.config import ModelEntry, TokenizerConfig, find_model
 from cosmotok.errors import CheckpointError, InputError, UnknownModelError
 from cosmotok.network import IMAGE, VIDEO, Autoencoder, StreamState
 from cosmotok.streaming import StreamDecoder, StreamEncoder
 
 __all__ = ["Tokenizer"]
-
-# A resized picture may overshoot a little; one in 0..255 is a mistake.
-RANGE = 1.05
 
 
 class Tokenizer:
@@ -63,9 +61,10 @@ class Tokenizer:
             UnknownModelError: where nothing goes by that name; suggests the nearest.
             CheckpointError: where the weights are damaged or do not fit their config.
         """
-        config, tensors = native.read_folder(_locate(name, revision, token))
+        folder = _locate(name, revision, token)
+        config, tensors = native.read_folder(folder)
         tokenizer = cls(config)
-        tokenizer._load(tensors)
+        tokenizer._load(tensors, source=folder / native.WEIGHTS_FILE)
         return tokenizer.to(device, dtype)
 
     @classmethod
@@ -84,7 +83,8 @@ class Tokenizer:
         """
         config = reference.config_from_tensors(tensors, find_model(variant).config)
         tokenizer = cls(config)
-        tokenizer._load(reference.to_native_state_dict(tensors, config, tokenizer.network.state_dict()))
+        native_tensors = reference.to_native_state_dict(tensors, config, tokenizer.network.state_dict())
+        tokenizer._load(native_tensors, source=variant)
         return tokenizer
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -104,7 +104,7 @@ class Tokenizer:
             api.upload_folder(repo_id=repo, folder_path=folder)
         return str(address)
 
-    def _load(self, tensors: Mapping[str, Tensor]) -> None:
+    def _load(self, tensors: Mapping[str, Tensor], source: object) -> None:
         expected = self.network.state_dict()
         problems = [f"missing {name}" for name in expected if name not in tensors]
         problems += [f"unexpected {name}" for name in tensors if name not in expected]
@@ -114,7 +114,7 @@ class Tokenizer:
             if name in tensors and tensors[name].shape != tensor.shape
         ]
         if problems:
-            raise CheckpointError(f"weights do not fit {self.config.variant}: " + "; ".join(problems))
+            raise CheckpointError(f"{source}: weights do not fit {self.config.variant}: " + "; ".join(problems))
         self.network.load_state_dict(dict(tensors))
 
     # Where it is -------------------------------------------------------------------------------------------------
@@ -166,6 +166,7 @@ class Tokenizer:
         Raises:
             InputError: for a wrong rank, dtype or range, or no frames.
         """
+        check_tensor("video", video)
         if video.ndim == 4:
             return self.encode(video.unsqueeze(2)).squeeze(1 if self.config.is_discrete else 2)
         if video.ndim == 5 and video.shape[2] == 0:
@@ -187,13 +188,17 @@ class Tokenizer:
         Raises:
             InputError: for a wrong rank, dtype, range or size.
         """
+        check_tensor("tokens", tokens)
         axis = 1 if self.config.is_discrete else 2
         if tokens.ndim == axis + 2:
-            return self.decode(tokens.unsqueeze(axis), None if size is None else (1, *size[-2:])).squeeze(2)
-        self.check_tokens(tokens)
+            clip_size = (1, *size) if size is not None and len(size) == 2 else size
+            return self.decode(tokens.unsqueeze(axis), clip_size).squeeze(2)
+        check_tokens(tokens, self.config)
         if tokens.shape[axis] == 0:
             raise InputError("tokens: expected at least one latent frame, got T'=0")
-        frames, height, width = self._cropped((tokens.shape[axis], tokens.shape[-2], tokens.shape[-1]), size)
+        grid = (tokens.shape[axis], tokens.shape[-2], tokens.shape[-1])
+        whole = 1 + (grid[0] - 1) * self.config.temporal_factor, *(n * self.config.spatial_factor for n in grid[1:])
+        frames, height, width = check_size(whole if size is None else size, grid, self.config)
         decoder = self.stream_decoder(size=(height, width))
         video = torch.cat([decoder.push(tokens), decoder.flush()], dim=2)
         return video[:, :, :frames]
@@ -232,73 +237,12 @@ class Tokenizer:
             tokens = quantizer.indices_to_codes(tokens).movedim(-1, 1)
         return self.network.decode(tokens.to(self.dtype), state)
 
-    # Checks ------------------------------------------------------------------------------------------------------
-
-    def check_video(self, video: Tensor) -> None:
-        """Raises InputError unless `video` can be encoded; T = 0 is fine."""
-        if video.ndim != 5 or video.shape[1] != 3:
-            raise InputError(
-                f"video: expected shape (B, 3, T, H, W), or (B, 3, H, W) for images, got {tuple(video.shape)}"
-            )
-        if 0 in video.shape[:2] or 0 in video.shape[3:]:
-            raise InputError(f"video: expected B, H and W of at least 1, got shape {tuple(video.shape)}")
-        if video.dtype == torch.uint8 or video.numel() == 0:
-            return
-        if not video.is_floating_point():
-            raise InputError(f"video: expected floating point in [-1, 1] or uint8 in 0..255, got {video.dtype}")
-        low, high = (x.item() for x in torch.aminmax(video))
-        if not (low >= -RANGE and high <= RANGE):  # false for NaN too
-            raise InputError(
-                f"video: expected values in [-1, 1], got {low:.4g} to {high:.4g}; scale uint8 by x / 127.5 - 1"
-            )
-
-    def check_tokens(self, tokens: Tensor) -> None:
-        """Raises InputError unless `tokens` can be decoded; T' = 0 is fine."""
-        if self.config.is_discrete:
-            if tokens.ndim != 4 or 0 in (tokens.shape[0], *tokens.shape[2:]):
-                raise InputError(
-                    f"tokens: expected indices of shape (B, T', H', W') or (B, H', W'), got {tuple(tokens.shape)}"
-                )
-            if tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool:
-                raise InputError(f"tokens: expected integer indices for {self.config.variant}, got {tokens.dtype}")
-            if tokens.numel():
-                # not every integer dtype has a minimum on every device
-                low, high = (int(x) for x in torch.aminmax(tokens.to(torch.int64)))
-                if low < 0 or high >= self.config.vocab_size:  # type: ignore[operator]
-                    raise InputError(f"tokens: expected indices in 0..{self.config.vocab_size - 1}, got {low}..{high}")  # type: ignore[operator]
-            return
-        channels = self.config.latent_channels
-        if tokens.ndim != 5 or tokens.shape[1] != channels or 0 in (tokens.shape[0], *tokens.shape[3:]):
-            raise InputError(
-                f"tokens: expected latents of shape (B, {channels}, T', H', W') or (B, {channels}, H', W'), "
-                f"got {tuple(tokens.shape)}"
-            )
-        if not tokens.is_floating_point():
-            raise InputError(f"tokens: expected floating-point latents for {self.config.variant}, got {tokens.dtype}")
-        if not bool(torch.isfinite(tokens).all()):
-            raise InputError("tokens: expected finite latents, got NaN or infinity")
-
     def empty_tokens(self, batch: int, height: int, width: int) -> Tensor:
         """Tokens of no frames, for a video of that size."""
         _, h, w = self.config.grid(1, height, width)
         if self.config.is_discrete:
             return torch.empty(batch, 0, h, w, dtype=torch.int32, device=self.device)
         return torch.empty(batch, self.config.latent_channels, 0, h, w, dtype=self.dtype, device=self.device)
-
-    def _cropped(self, grid: tuple[int, int, int], size: tuple[int, ...] | None) -> tuple[int, int, int]:
-        """Frames, height and width to keep of what tokens on `grid` decode to."""
-        t, h, w = grid
-        time, space = self.config.temporal_factor, self.config.spatial_factor
-        if size is None:
-            return 1 + (t - 1) * time, h * space, w * space
-        if len(size) != 3 or min(size) < 1 or self.config.grid(*size) != grid:
-            positions = " x ".join(map(str, grid))
-            raise InputError(
-                f"size={tuple(size)}: does not fit tokens of {positions}; expected (T, H, W) with "
-                f"T in {max(1, 2 + (t - 2) * time)}..{1 + (t - 1) * time}, H in {(h - 1) * space + 1}..{h * space}, "
-                f"W in {(w - 1) * space + 1}..{w * space}"
-            )
-        return size[0], size[1], size[2]
 
 
 def build_network(config: TokenizerConfig) -> Autoencoder:
@@ -335,11 +279,17 @@ def _locate(name: str | os.PathLike[str], revision: str | None, token: Any) -> P
     if path.is_dir():
         return path
     text = str(name)
+    if path.exists():
+        raise CheckpointError(
+            f"{text}: expected a folder with {native.CONFIG_FILE} and {native.WEIGHTS_FILE}, got a file"
+        )
+    if text.startswith((".", "/", "~")):
+        raise UnknownModelError(f"{text}: no such folder")
     entry: ModelEntry | None = None
     try:
         entry = find_model(text)
     except UnknownModelError:
-        if text.count("/") != 1 or path.exists():
+        if text.count("/") != 1:
             raise
     if entry is not None and entry.bundled:
         return Path(__file__).parent / "weights" / entry.name
@@ -347,11 +297,14 @@ def _locate(name: str | os.PathLike[str], revision: str | None, token: Any) -> P
 
     repo = (entry.hub if entry is not None else None) or text
     try:
-        return Path(
-            snapshot_download(
-                repo, revision=revision, token=token, allow_patterns=[native.CONFIG_FILE, native.WEIGHTS_FILE]
-            )
-        )
+        patterns = [native.CONFIG_FILE, native.WEIGHTS_FILE]
+        folder = Path(snapshot_download(repo, revision=revision, token=token, allow_patterns=patterns))
     except Exception as error:  # the Hub client has dozens of its own, for every network trouble
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{repo}: cannot fetch it from the Hub: {reason}") from error
+    if not (folder / native.WEIGHTS_FILE).exists():
+        raise CheckpointError(
+            f"{repo}: holds no {native.WEIGHTS_FILE} that cosmotok wrote; of NVIDIA's own files, read the tensors "
+            "yourself and pass them to Tokenizer.from_reference_state_dict"
+        )
+    return folder

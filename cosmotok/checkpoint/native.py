@@ -56,10 +56,14 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def write_folder(folder: Path, config: TokenizerConfig, tensors: Mapping[str, Tensor]) -> None:
     """Writes config and weights, each to a temporary name first."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot make this folder for the weights: {error.strerror}") from None
     with atomic_path(folder / WEIGHTS_FILE) as temporary:
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        safetensors.torch.save_file(contiguous, temporary, metadata={"format": "pt", "variant": config.variant})
+        metadata = {"format": "pt", "variant": config.variant}
+        temporary.write_bytes(safetensors.torch.save(contiguous, metadata))
     with atomic_path(folder / CONFIG_FILE) as temporary:
         temporary.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
 

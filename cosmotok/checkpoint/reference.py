@@ -9,7 +9,7 @@ from itertools import count
 
 from torch import Tensor
 
-from cosmotok.config import TokenizerConfig
+from cosmotok.config import FSQ_LEVELS, TokenizerConfig
 from cosmotok.errors import CheckpointError
 
 __all__ = ["config_from_tensors", "reference_key", "to_native_state_dict"]
@@ -108,6 +108,12 @@ def config_from_tensors(tensors: Mapping[str, Tensor], config: TokenizerConfig) 
 
     channels = shape(f"encoder.conv_in{inner}")[0]
     bands = shape(f"encoder.conv_in{inner}")[1]
+    latent_channels = shape(f"quant_conv{point}")[0]
+    if config.is_discrete != (latent_channels == len(FSQ_LEVELS)):
+        raise CheckpointError(
+            f"weights do not fit {config.variant}: quant_conv{point} makes {latent_channels} latent channels; "
+            f"expected {len(FSQ_LEVELS)} for a discrete tokenizer and another number for a continuous one"
+        )
     return replace(
         config,
         channels=channels,
@@ -116,7 +122,7 @@ def config_from_tensors(tensors: Mapping[str, Tensor], config: TokenizerConfig) 
         decoder_multipliers=multipliers("decoder.up"),
         blocks=number_of(tensors, "encoder.down.0.block.", f".conv1{inner}"),
         z_channels=shape(f"encoder.conv_out{inner}")[0],
-        latent_channels=shape(f"quant_conv{point}")[0],
+        latent_channels=latent_channels,
     )
 
 

@@ -103,7 +103,8 @@ class FrameNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, frames = x.shape[:2]
         image = x.flatten(0, 1).permute(0, 3, 1, 2)
-        image = F.group_norm(image, self.groups, self.weight, self.bias, eps=1e-6)
+        # Not F.group_norm, which refuses groups of a single value: one position of a narrow network.
+        image = torch.group_norm(image, self.groups, self.weight, self.bias, 1e-6)
         return image.permute(0, 2, 3, 1).unflatten(0, (batch, frames)).contiguous()
 
 

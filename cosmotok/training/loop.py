@@ -1,9 +1,10 @@
-"""The training loop: alternating batches of clips and of images, AdamW, averaged weights, safe checkpoints."""
+"""The training loop: alternating batches of clips and of images, averaged weights, safe checkpoints."""
 
 from __future__ import annotations
 
 import copy
 import math
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from cosmotok.errors import CheckpointError, InputError
 from cosmotok.media.atomic import atomic_path
 from cosmotok.tokenizer import Tokenizer
 from cosmotok.training.data import MediaSet
-from cosmotok.training.klt import initialise_with_klt
+from cosmotok.training.klt import initialise_from_continuous, initialise_with_klt
 from cosmotok.training.losses import charbonnier
+from cosmotok.training.muon import Muon
 from cosmotok.training.recipe import Recipe
 
 __all__ = ["Progress", "Trainer"]
@@ -50,13 +52,16 @@ class Trainer:
     """
 
     def __init__(self, tokenizer: Tokenizer, data: MediaSet, recipe: Recipe, folder: Path) -> None:
+        if not data.videos and not data.images:
+            raise InputError("expected images or videos to train on, got none")
         if not data.videos and tokenizer.config.kind == "video" and recipe.image_every != 1:
             raise InputError(
                 "expected videos for a video tokenizer, found images alone; pass image_every=1 to train on those"
             )
         for phase in recipe.phases:
             config = tokenizer.config
-            if (phase.frames - 1) % config.temporal_factor or phase.crop % config.spatial_factor:
+            whole = (phase.frames - 1) % config.temporal_factor == 0 and phase.crop % config.spatial_factor == 0
+            if not whole or phase.frames < 1 or phase.crop < 1:
                 raise InputError(
                     f"{phase}: expected frames = 1 + a multiple of {config.temporal_factor} "
                     f"and crop a multiple of {config.spatial_factor}"
@@ -66,33 +71,41 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.network = copy.deepcopy(tokenizer.network).train()
         self.average = tokenizer.network
-        self.optimizer = torch.optim.AdamW(
-            self.parameter_groups(), recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay
-        )
+        self.optimizers = self.make_optimizers()
         self.step = 0
         self.seconds = 0.0
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """The linear shortcuts, whose weights are far smaller than the others', learn slowly and do not decay."""
-        shortcuts = {name: p for name, p in self.network.named_parameters() if "_shortcut." in name}
-        others = [p for name, p in self.network.named_parameters() if name not in shortcuts]
-        rate = self.recipe.learning_rate
-        groups: list[dict[str, Any]] = [{"params": others, "rate": rate}]
+    def make_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Muon for matrices and kernels, AdamW for vectors and for the linear shortcuts.
+
+        The shortcuts start at an optimum and their weights are far smaller than the others': they learn slowly.
+        """
+        recipe, named = self.recipe, dict(self.network.named_parameters())
+        shortcuts = [p for name, p in named.items() if "_shortcut." in name]
+        others = [p for name, p in named.items() if "_shortcut." not in name]
+        adam: list[dict[str, Any]] = [{"params": [p for p in others if p.ndim == 1], "rate": recipe.vector_rate}]
         if shortcuts:
-            slow = {
-                "params": list(shortcuts.values()),
-                "rate": rate * self.recipe.shortcut_rate,
-                "weight_decay": 0.0,
-            }
-            groups.append(slow)
-        return groups
+            adam.append({"params": shortcuts, "rate": recipe.shortcut_rate})
+        muon = {"params": [p for p in others if p.ndim > 1], "rate": recipe.learning_rate}
+        return [
+            Muon([muon], lr=recipe.learning_rate, weight_decay=recipe.weight_decay),
+            torch.optim.AdamW(adam, lr=recipe.vector_rate, betas=recipe.betas, weight_decay=0.0),
+        ]
 
     def start_from_klt(self, batches: int = 120) -> None:
         """Initialises the linear shortcuts from random clips and images of the data."""
-        phase = self.recipe.phases[0]
-        clips = [self.batch(phase.frames, phase.crop, 4, 4, images=i % 4 == 3) for i in range(batches)]
-        initialise_with_klt(self.network, clips)
+        initialise_with_klt(self.network, self.sample(batches))
         self.average.load_state_dict(self.network.state_dict())
+
+    def start_from_continuous(self, continuous: Tokenizer, batches: int = 40) -> None:
+        """Initialises a discrete tokenizer from a trained continuous one that is otherwise of the same shape."""
+        initialise_from_continuous(self.network, continuous.network, self.sample(batches))
+        self.average.load_state_dict(self.network.state_dict())
+
+    def sample(self, batches: int) -> list[Tensor]:
+        """Random clips, and every fourth time images, to compute statistics of."""
+        phase = self.recipe.phases[0]
+        return [self.batch(phase.frames, phase.crop, 4, 4, images=i % 4 == 3) for i in range(batches)]
 
     def batch(self, frames: int, crop: int, clips: int, photos: int, images: bool) -> Tensor:
         if images or not self.data.videos:
@@ -137,16 +150,19 @@ class Trainer:
         phase = recipe.phase(share)
         images = recipe.image_every > 0 and self.step % recipe.image_every == recipe.image_every - 1
         source = self.batch(phase.frames, phase.crop, phase.clips, phase.images, images).to(self.tokenizer.device)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["rate"] * min(1, (self.step + 1) / recipe.warmup_steps) * cosine(share)
+        pace = min(1, (self.step + 1) / max(1, recipe.warmup_steps)) * decay(share, recipe.decay_from)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["rate"] * pace
         reconstruction = self.network(source)
         loss = charbonnier(reconstruction, source, recipe.charbonnier_epsilon)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.max_grad_norm)
         self.step += 1
         if torch.isfinite(norm):
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             self.update_average()
         with torch.no_grad():
             return loss.item(), (reconstruction - source).square().mean().item()
@@ -163,7 +179,7 @@ class Trainer:
         self.tokenizer.save_pretrained(self.folder)
         state = {
             "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "seconds": self.seconds,
         }
@@ -180,18 +196,21 @@ class Trainer:
         try:
             state = torch.load(path, map_location=self.tokenizer.device, weights_only=True)
             self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
         except FileNotFoundError:
             raise CheckpointError(f"{path}: nothing to resume; start without --resume") from None
-        except (RuntimeError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
-            raise CheckpointError(f"{path}: does not belong to {self.tokenizer.config.variant}: {reason}") from None
+        except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, ValueError, KeyError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise CheckpointError(
+                f"{path}: is damaged or does not belong to {self.tokenizer.config.variant}: {reason}"
+            ) from None
         self.step, self.seconds = state["step"], state["seconds"]
         average = Tokenizer.from_pretrained(self.folder)
         self.average.load_state_dict(average.network.state_dict())
         self.rng = np.random.default_rng((self.recipe.seed, self.step))
 
 
-def cosine(share: float) -> float:
-    """From 1 to 0 along half a cosine."""
-    return 0.5 * (1 + math.cos(math.pi * share))
+def decay(share: float, begin: float) -> float:
+    """Factor of the learning rate: 1 until `begin`, then straight down to 0 at the end of the run."""
+    return 1.0 if share <= begin else (1 - share) / (1 - begin)

@@ -1,0 +1,86 @@
+"""What may be encoded and decoded: checks of tensors and sizes, each with a message that says what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cosmotok.config import TokenizerConfig
+from cosmotok.errors import InputError
+
+__all__ = ["check_size", "check_tensor", "check_tokens", "check_video"]
+
+# A resized picture may overshoot a little; one in 0..255 is a mistake.
+RANGE = 1.05
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+def check_tensor(argument: str, value: object) -> None:
+    """Raises InputError unless `value` is a tensor."""
+    if not isinstance(value, Tensor):
+        raise InputError(f"{argument}: expected a torch.Tensor, got {type(value).__name__}; torch.from_numpy makes one")
+
+
+def check_video(video: Tensor) -> None:
+    """Raises InputError unless `video` (B, 3, T, H, W) can be encoded; T = 0 is fine."""
+    check_tensor("video", video)
+    shape = tuple(video.shape)
+    if video.ndim != 5 or shape[1] != 3:
+        raise InputError(f"video: expected shape (B, 3, T, H, W), or (B, 3, H, W) for images, got {shape}")
+    if 0 in (*shape[:2], *shape[3:]):
+        raise InputError(f"video: expected B, H and W of at least 1, got shape {shape}")
+    if video.dtype == torch.uint8:
+        return
+    if video.dtype not in FLOATS:
+        raise InputError(f"video: expected floating point in [-1, 1] or uint8 in 0..255, got {video.dtype}")
+    if video.numel() == 0:
+        return
+    low, high = (x.item() for x in torch.aminmax(video))
+    if low != low or high != high:
+        raise InputError("video: expected values in [-1, 1], got NaN")
+    if low < -RANGE or high > RANGE:
+        raise InputError(
+            f"video: expected values in [-1, 1], got {low:.4g} to {high:.4g}; scale 0..255 by x / 127.5 - 1"
+        )
+
+
+def check_tokens(tokens: Tensor, config: TokenizerConfig) -> None:
+    """Raises InputError unless `tokens` can be decoded; T' = 0 is fine."""
+    check_tensor("tokens", tokens)
+    shape = tuple(tokens.shape)
+    if config.vocab_size is not None:
+        if tokens.ndim != 4 or 0 in (shape[0], *shape[2:]):
+            raise InputError(f"tokens: expected indices of shape (B, T', H', W') or (B, H', W'), got {shape}")
+        if tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool:
+            raise InputError(f"tokens: expected integer indices for {config.variant}, got {tokens.dtype}")
+        if tokens.numel():
+            # not every integer dtype has a minimum on every device
+            low, high = (int(x) for x in torch.aminmax(tokens.to(torch.int64)))
+            if low < 0 or high >= config.vocab_size:
+                raise InputError(f"tokens: expected indices in 0..{config.vocab_size - 1}, got {low}..{high}")
+        return
+    channels = config.latent_channels
+    if tokens.ndim != 5 or shape[1] != channels or 0 in (shape[0], *shape[3:]):
+        raise InputError(
+            f"tokens: expected latents of shape (B, {channels}, T', H', W') or (B, {channels}, H', W'), got {shape}"
+        )
+    if tokens.dtype not in FLOATS:
+        raise InputError(f"tokens: expected floating-point latents for {config.variant}, got {tokens.dtype}")
+    if not bool(torch.isfinite(tokens).all()):
+        raise InputError("tokens: expected finite latents, got NaN or infinity")
+
+
+def check_size(size: Sequence[int], grid: tuple[int, int, int], config: TokenizerConfig) -> tuple[int, int, int]:
+    """`size` (T, H, W) as a tuple; raises InputError unless a clip of it has tokens on `grid` (T', H', W')."""
+    time, space = config.temporal_factor, config.spatial_factor
+    t, h, w = grid
+    whole = isinstance(size, Sequence) and all(isinstance(n, int) and n >= 1 for n in size)
+    if not whole or len(size) != 3 or config.grid(size[0], size[1], size[2]) != grid:
+        raise InputError(
+            f"size={size}: does not fit tokens of {t} x {h} x {w}; expected (T, H, W), or (H, W) for an image, with "
+            f"T in {max(1, 2 + (t - 2) * time)}..{1 + (t - 1) * time}, H in {(h - 1) * space + 1}..{h * space}, "
+            f"W in {(w - 1) * space + 1}..{w * space}"
+        )
+    return size[0], size[1], size[2]
