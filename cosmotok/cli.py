@@ -6,13 +6,13 @@ Nothing heavy is imported until a verb runs, so that help comes at once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cosmotok.errors import CosmotokError
+from cosmotok.printing import print_json, print_table, say, show
 
 if TYPE_CHECKING:
     from cosmotok.config import TokenizerConfig
@@ -375,70 +375,6 @@ def shape_of(config: TokenizerConfig) -> str:
         else [config.temporal_factor, *[config.spatial_factor] * 2]
     )
     return "x".join(map(str, factors))
-
-
-def show(report: Any, as_json: bool) -> None:
-    """A report as a table for people, or as JSON."""
-    import math
-
-    facts = report if isinstance(report, dict) else vars(report)
-    if as_json:
-        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in facts.items()}
-        print_json(finite)
-        return
-    print_table(None, readable(facts) if "bits_per_pixel" in facts else plain(facts))
-
-
-def plain(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(k.replace("_", " "), "-" if v is None else str(v)) for k, v in facts.items()]
-
-
-def readable(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """The rows that a person wants of a `ClipReport`."""
-    grid = " x ".join(map(str, facts["token_grid"]))
-    rate = f" at {facts['frame_rate']:.4g} frames/s" if facts["frame_rate"] else ""
-    rows = [
-        ("model", facts["model"]),
-        ("frames", f"{facts['frames']}{rate}"),
-        ("size", f"{facts['width']} x {facts['height']}"),
-        ("tokens", f"{facts['tokens']:,} = {grid}, {facts['token_kind']}"),
-        (
-            "compression",
-            f"{facts['compression']:.1f}x smaller than raw, {facts['bits_per_pixel']:.3f} bits per pixel",
-        ),
-    ]
-    if facts["psnr"] is not None:
-        rows.append(("PSNR", f"{facts['psnr']:.2f} dB"))
-        rows.append(("SSIM", "-" if facts["ssim"] is None else f"{facts['ssim']:.4f}"))
-    rows.append(("speed", f"{facts['frames_per_second']:.1f} frames/s, {facts['seconds']:.1f} s in all"))
-    rows.append(("written", facts["output"] + (" (with sound)" if facts["audio"] else "")))
-    if facts["side_by_side"]:
-        rows.append(("side by side", facts["side_by_side"]))
-    return rows
-
-
-def print_json(value: Any) -> None:
-    import json
-
-    print(json.dumps(value))
-
-
-def print_table(header: tuple[str, ...] | None, rows: Sequence[tuple[str, ...]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE, show_header=header is not None, pad_edge=False)
-    for i, title in enumerate(header or [""] * len(rows[0])):
-        table.add_column(title, style="bold" if i == 0 else None, overflow="fold")
-    for row in rows:
-        table.add_row(*(text.replace("[", "\\[") for text in row))
-    # a pipe or file takes lines of any length
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def main() -> None:

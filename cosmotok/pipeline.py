@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cosmotok.config import TokenizerConfig
-from cosmotok.errors import InputError
+from cosmotok.errors import InputError, TokenFileError
 from cosmotok.evaluation.metrics import RunningQuality
 from cosmotok.media import Frame, MediaInfo, MediaReader, VideoWriter, open_media, write_image
 from cosmotok.streaming import StreamDecoder
@@ -261,9 +261,12 @@ class FrameSink:
 
 
 def decoded_pieces(decoder: StreamDecoder, tokens: TokenFile) -> Iterator[Tensor]:
-    for piece in tokens:
-        yield decoder.push(piece)
-    yield decoder.flush()
+    try:
+        for piece in tokens:
+            yield decoder.push(piece)
+        yield decoder.flush()
+    except InputError as error:  # values that no encoder makes
+        raise TokenFileError(f"{tokens.path}: damaged ({error}); encode the clip again") from None
 
 
 def batches(reader: MediaReader, count: int) -> Iterator[list[Frame]]:

@@ -8,19 +8,35 @@ same to the bit, and a whole clip goes through the same loop.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from cosmotok.checks import check_tokens, check_video
+from cosmotok.config import TokenizerConfig
 from cosmotok.errors import InputError
 from cosmotok.network import StreamState
 
-if TYPE_CHECKING:
-    from cosmotok.tokenizer import Tokenizer
-
 __all__ = ["StreamDecoder", "StreamEncoder"]
+
+
+class Steps(Protocol):
+    """What a stream needs of a `Tokenizer`: its facts, and one step of the schedule at a time."""
+
+    config: TokenizerConfig
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    def encode_step(self, frames: Tensor, state: StreamState) -> Tensor: ...
+
+    def decode_step(self, tokens: Tensor, state: StreamState) -> Tensor: ...
+
+    def empty_tokens(self, batch: int, height: int, width: int) -> Tensor: ...
 
 
 class _Stream:
@@ -28,7 +44,7 @@ class _Stream:
 
     axis: int
 
-    def __init__(self, tokenizer: Tokenizer, attention_context: int | None) -> None:
+    def __init__(self, tokenizer: Steps, attention_context: int | None) -> None:
         whole = isinstance(attention_context, int) and attention_context >= 1
         if attention_context is not None and not whole:
             raise InputError(
@@ -91,7 +107,7 @@ class StreamEncoder(_Stream):
 
     axis = 2
 
-    def __init__(self, tokenizer: Tokenizer, attention_context: int | None = None) -> None:
+    def __init__(self, tokenizer: Steps, attention_context: int | None = None) -> None:
         super().__init__(tokenizer, attention_context)
         self.frames = 0
         """Frames pushed so far."""
@@ -152,7 +168,7 @@ class StreamDecoder(_Stream):
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, attention_context: int | None = None, size: tuple[int, int] | None = None
+        self, tokenizer: Steps, attention_context: int | None = None, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(tokenizer, attention_context)
         self.axis = 1 if tokenizer.config.is_discrete else 2

@@ -36,7 +36,7 @@ class Tokenizer:
     def __init__(self, config: TokenizerConfig) -> None:
         self.config = config
         self.network = build_network(config).eval()
-        self._fingerprint: str | None = None
+        self._fingerprint = ""
 
     # Loading and saving ------------------------------------------------------------------------------------------
 
@@ -131,17 +131,17 @@ class Tokenizer:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits of the weights, to tell whose tokens a file holds. Kept when the dtype changes."""
-        if self._fingerprint is None:
-            self._fingerprint = native.fingerprint(self.network.state_dict())
-        return self._fingerprint
+        """16 hex digits of the weights, to tell whose tokens a file holds. Kept when the dtype becomes smaller."""
+        if self.dtype != torch.float32:
+            return self._fingerprint
+        return native.fingerprint(self.network.state_dict())
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Tokenizer:
         """Moves to a device, or to float32, float16 or bfloat16, in place; returns itself."""
         if dtype is not None and dtype not in (torch.float32, torch.float16, torch.bfloat16):
             raise InputError(f"dtype={dtype}: expected torch.float32, torch.float16 or torch.bfloat16")
-        if dtype not in (None, self.dtype):
-            _ = self.fingerprint  # of the weights as loaded
+        if dtype is not None:
+            self._fingerprint = self.fingerprint  # of the weights as loaded
         try:
             self.network.to(device=device, dtype=dtype)
         except (RuntimeError, AssertionError) as error:

@@ -175,7 +175,6 @@ class Trainer:
 
     def save(self) -> None:
         """Writes the averaged model and the state of the run, each under a temporary name first."""
-        self.tokenizer._fingerprint = None
         self.tokenizer.save_pretrained(self.folder)
         state = {
             "network": self.network.state_dict(),
