@@ -183,7 +183,8 @@ def models(json: Json = False) -> None:
 
     entries = [find_model(name) for name in list_models()]
     if json:
-        print_json([{"name": e.name, "bundled": e.bundled, "hub": e.hub, **e.config.to_dict()} for e in entries])
+        listed = [{"name": e.name, "bundled": e.bundled, "hub": e.hub, **e.config.to_dict()} for e in entries]
+        print_json({"models": listed})
         return
     rows = [
         (

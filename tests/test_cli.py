@@ -228,7 +228,7 @@ def test_info(clip, tmp_path, run):
 
 
 def test_models(run):
-    listed = json.loads(run("models", "--json")[1])
+    listed = json.loads(run("models", "--json")[1])["models"]
     assert [entry["name"] for entry in listed] == list_models()
     code, out, _ = run("models")
     assert code == 0
