@@ -42,7 +42,8 @@ def check_video(video: Tensor) -> None:
         raise InputError("video: expected values in [-1, 1], got NaN")
     if low < -RANGE or high > RANGE:
         raise InputError(
-            f"video: expected values in [-1, 1], got {low:.4g} to {high:.4g}; scale 0..255 by x / 127.5 - 1"
+            f"video: expected values in [-1, 1], got {low:.4g} to {high:.4g}; "
+            "scale 0..255 by x / 127.5 - 1, clamp what overshoots"
         )
 
 

@@ -5,6 +5,7 @@ Nothing heavy is imported until a verb runs, so that help comes at once.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -88,7 +89,7 @@ def reconstruct(
     tokenizer = load(model, device, dtype)
     target = output or default_output(source, f"{name}.{tokenizer.config.variant}", count)
     beside = target.with_name(f"{target.stem}.side-by-side{target.suffix}") if side_by_side else None
-    with progress(f"reconstructing {source.name}", count, json) as bar:
+    with progress(f"reconstructing {source.name}", count) as bar:
         report = reconstruct_file(
             tokenizer,
             source,
@@ -127,7 +128,9 @@ def encode(
     name, count = peek(source, chosen, max_pixels)
     tokenizer = load(model, device, dtype)
     target = output or beside_or_here(source, f"{name}.{tokenizer.config.variant}.safetensors")
-    with progress(f"encoding {source.name}", count, json) as bar:
+    if Path(model).is_dir():
+        model = str(Path(model).resolve())  # the token file may be decoded from another folder
+    with progress(f"encoding {source.name}", count) as bar:
         report = encode_file(
             tokenizer,
             model,
@@ -162,7 +165,7 @@ def decode(
     tokenizer = load(model or file.info.model, device, dtype)
     suffix = ".png" if file.info.kind == "image" else ".mp4"
     target = output or beside_or_here(tokens, f"{tokens.stem}.decoded{suffix}")
-    with progress(f"decoding {tokens.name}", file.info.size[0], json) as bar:
+    with progress(f"decoding {tokens.name}", file.info.size[0]) as bar:
         report = decode_file(tokenizer, file, target, advance=bar.advance)
     show(report, json)
 
@@ -220,6 +223,8 @@ def train(
     device: Device = "auto",
 ) -> None:
     """Train a tokenizer on a folder of images and videos."""
+    from dataclasses import replace
+
     import torch
 
     from cosmotok.config import find_model
@@ -228,7 +233,6 @@ def train(
     from cosmotok.training.loop import Progress, Trainer
     from cosmotok.training.recipe import Recipe
 
-    recipe = Recipe(minutes=minutes, steps=steps, learning_rate=learning_rate, seed=seed)
     torch.manual_seed(seed)
     tokenizer = Tokenizer(find_model(model).config).to(device_of(device))
     beginning = load(start, device, "float32") if start else None
@@ -239,6 +243,9 @@ def train(
     for line in media.skipped:
         say(f"left out: {line}")
     say(f"{len(media.videos)} videos, {len(media.images)} images")
+    every = Recipe.image_every if media.videos else 1
+    recipe = Recipe(minutes=minutes, steps=steps, learning_rate=learning_rate, image_every=every, seed=seed)
+    tokenizer.config = replace(tokenizer.config, variant=output.resolve().name)
     trainer = Trainer(tokenizer, media, recipe, output)
     if resume:
         trainer.resume()
@@ -304,7 +311,9 @@ def peek(source: Path, frames: slice, max_pixels: int) -> tuple[str, int | None]
     with open_media(source, frames=frames, max_pixels=max_pixels) as reader:
         count = 0 if reader.info.kind == "image" else reader.info.frame_count
     name = source.resolve().name if source.is_dir() else source.stem
-    return name.replace("*", "").replace("?", "").replace("%", "") or "frames", count
+    if source.exists():
+        return name, count
+    return re.sub(r"%\d*d|[*?]", "", name).strip("._- ") or "frames", count  # a pattern
 
 
 def default_output(source: Path, name: str, count: int | None) -> Path:
@@ -319,8 +328,8 @@ def beside_or_here(source: Path, name: str) -> Path:
     return (source.parent if os.access(folder, os.W_OK) else Path()) / name
 
 
-def progress(label: str, count: int | None, quiet: bool) -> Any:
-    """A progress bar; `--json` keeps to lines on standard error."""
+def progress(label: str, count: int | None) -> Any:
+    """A progress bar, of an unknown number of frames if need be."""
     from cosmotok.progress import Progress
 
     return Progress(label, count or None)
@@ -329,7 +338,7 @@ def progress(label: str, count: int | None, quiet: bool) -> Any:
 def describe(what: str) -> dict[str, Any]:
     """Facts about a media file, token file or model."""
     from cosmotok.config import find_model
-    from cosmotok.errors import UnknownModelError
+    from cosmotok.errors import MediaError, UnknownModelError
     from cosmotok.media import open_media
 
     path = Path(what)
@@ -344,7 +353,9 @@ def describe(what: str) -> dict[str, Any]:
         try:
             entry = find_model(what)
         except UnknownModelError:
-            if not path.is_dir() and ("." in path.name or what.count("/") != 1):
+            if path.suffix:
+                raise MediaError(f"{what}: no such file") from None
+            if not path.is_dir() and what.count("/") != 1:
                 raise
         else:
             if not entry.bundled:

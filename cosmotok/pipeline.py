@@ -21,6 +21,7 @@ from cosmotok.config import TokenizerConfig
 from cosmotok.errors import InputError, TokenFileError
 from cosmotok.evaluation.metrics import RunningQuality
 from cosmotok.media import Frame, MediaInfo, MediaReader, VideoWriter, open_media, write_image
+from cosmotok.media.atomic import same_file
 from cosmotok.streaming import StreamDecoder
 from cosmotok.tokenfile import TICKS, TokenFile, TokenInfo, TokenWriter
 from cosmotok.tokenizer import Tokenizer
@@ -85,6 +86,7 @@ def reconstruct_file(
         advance: called with the number of frames that are finished.
     """
     begin = time.monotonic()
+    spare_source(source, output, side_by_side)
     quality = RunningQuality()
     originals: deque[Frame] = deque()
     with ExitStack() as stack:
@@ -148,6 +150,9 @@ def encode_file(
         latent_dtype: of continuous latents in the file: 'float16', 'bfloat16' or 'float32'.
     """
     begin = time.monotonic()
+    spare_source(source, output)
+    if output.suffix != ".safetensors":
+        raise InputError(f"{output}: expected a name that ends in .safetensors for a token file")
     ticks: list[int] = []
     with (
         open_media(source, frames=frames, size=size, max_pixels=max_pixels) as reader,
@@ -186,6 +191,7 @@ def decode_file(
         TokenFileError: where another model made the tokens, or they are damaged.
     """
     begin = time.monotonic()
+    spare_source(tokens.path, output)
     tokens.check(tokenizer)
     stored = tokens.info
     count, height, width = stored.size
@@ -258,6 +264,13 @@ class FrameSink:
     ) -> None:
         if self.writer is not None:
             self.writer.__exit__(kind, error, trace)
+
+
+def spare_source(source: Path, *outputs: Path | None) -> None:
+    """Raises InputError where an output would replace what it is made of."""
+    for output in outputs:
+        if output is not None and same_file(output, source):
+            raise InputError(f"{output}: is the source itself, which is never overwritten; choose another name")
 
 
 def decoded_pieces(decoder: StreamDecoder, tokens: TokenFile) -> Iterator[Tensor]:

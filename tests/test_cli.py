@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cosmotok import list_models
+from cosmotok import Tokenizer, list_models
 from cosmotok.cli import main
 from cosmotok.media import open_media
 
@@ -291,12 +291,60 @@ def test_bad_option(arguments, words, clip, tmp_path, run, monkeypatch):
     assert files(tmp_path) == set()
 
 
-def test_source_is_never_overwritten(clip, run):
-    before = clip.read_bytes()
-    code, _, err = run("reconstruct", clip, "-o", clip)
+@pytest.mark.parametrize("verb", ["reconstruct", "encode"])
+@pytest.mark.parametrize("name", ["clip.mp4", "photo.png"])
+def test_source_is_never_overwritten(verb, name, clip, tmp_path, run):
+    source = tmp_path / name
+    if name == "clip.mp4":
+        source.write_bytes(clip.read_bytes())
+    else:
+        Image.fromarray(moving(1, 33, 21)[0]).save(source)
+    before = source.read_bytes()
+    code, _, err = run(verb, source, "-o", source)
     assert code == 1
-    assert "clip.mp4" in err
-    assert clip.read_bytes() == before
+    assert f"{name}: is the source itself" in err
+    assert source.read_bytes() == before
+    assert files(tmp_path) == {name}
+
+
+def test_tokens_are_never_overwritten(clip, tmp_path, run):
+    tokens = tmp_path / "t.safetensors"
+    assert run("encode", clip, "-o", tokens)[0] == 0
+    before = tokens.read_bytes()
+    code, _, err = run("decode", tokens, "-o", tokens)
+    assert code == 1
+    assert "is the source itself" in err
+    assert tokens.read_bytes() == before
+
+
+def test_pattern_of_frames(tmp_path, run):
+    for i, frame in enumerate(moving(3, 32, 24)):
+        Image.fromarray(frame).save(tmp_path / f"walk_{i:04d}.png")
+    code, _, err = run("reconstruct", tmp_path / "walk_%04d.png")
+    assert code == 0, err
+    assert frames_of(tmp_path / "walk.cv4x8x8-tiny.mp4").shape == (3, 24, 32, 3)
+
+
+def test_a_model_from_a_folder_is_found_again(clip, tmp_path, run, monkeypatch):
+    Tokenizer.from_pretrained("dv4x8x8-tiny").save_pretrained(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    assert run("encode", clip, "-o", "t.safetensors", "--model", "mine")[0] == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    code, _, err = run("decode", tmp_path / "t.safetensors")
+    assert code == 0, err
+
+
+def test_training_on_photos_alone(tmp_path, run):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(2):
+        Image.fromarray(moving(1 + i, 100, 100)[i]).save(folder / f"{i}.png")
+    code, _, err = run("train", folder, "-o", tmp_path / "own", "--start", "cv4x8x8-tiny", "--steps", "2")
+    assert code == 0, err
+    tokenizer = Tokenizer.from_pretrained(tmp_path / "own")
+    assert tokenizer.config.variant == "own"
+    assert tokenizer.fingerprint != Tokenizer.from_pretrained("cv4x8x8-tiny").fingerprint
 
 
 def test_damaged_token_files(clip, tmp_path, run):
