@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -37,6 +38,8 @@ def made_up_weights(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
 
 class Fixture:
     def __init__(self, variant: str) -> None:
+        if not PARITY.exists():
+            pytest.skip("no parity fixtures beside this checkout")
         self.variant = variant
         facts = json.loads((PARITY / f"{variant}.json").read_text())
         self.shapes: dict[str, list[int]] = facts["weights"]

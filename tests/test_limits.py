@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from cosmotok import list_models
 from cosmotok.config import find_model
 
@@ -14,6 +16,13 @@ def test_memory_does_not_grow_with_length():
     done = subprocess.run([sys.executable, "benchmarks/memory.py"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ratio" in done.stdout
+
+
+@pytest.mark.slow
+def test_an_hour_takes_no_more_memory_than_half_a_minute():
+    command = [sys.executable, "benchmarks/memory.py", "600", "86400"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_help_imports_nothing_heavy():

@@ -72,7 +72,7 @@ def test_every_container_and_codec(
 
 @pytest.mark.parametrize("name", ["coffee_landscape", "pose_square", "asl_hand_vertical", "video"])
 def test_real_clips_agree_with_a_plain_decode(name: str) -> None:
-    path = samples.REAL_CLIPS / f"{name}.mp4"
+    path = samples.real_clip(f"{name}.mp4")
     with open_media(path, frames=slice(0, 3)) as reader:
         ours = [frame.pixels for frame in reader]
         assert reader.info.frame_count == 3

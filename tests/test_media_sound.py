@@ -179,7 +179,7 @@ def test_sound_sources_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_real_clip_with_sound(tmp_path: Path) -> None:
-    source = samples.REAL_CLIPS / "coffee_landscape.mp4"
+    source = samples.real_clip("coffee_landscape.mp4")
     target = tmp_path / "out.mp4"
     with open_media(source, frames=slice(40, 70), size=(160, 90)) as reader:
         frames = list(reader)
