@@ -9,21 +9,10 @@ import av
 import media_samples as samples
 import numpy as np
 import pytest
+from written import names, write
 
 from cosmotok.errors import MediaError
 from cosmotok.media import VideoWriter, open_media, write_image
-
-
-def write(path: Path, frames: list[np.ndarray], rate: Fraction | float = 10, **options: object) -> VideoWriter:
-    height, width = frames[0].shape[:2]
-    with VideoWriter(path, width=width, height=height, frame_rate=rate, **options) as writer:  # type: ignore[arg-type]
-        for frame in frames:
-            writer.write(frame)
-    return writer
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def film(path: Path, sound: str, seconds: float = 3, rate: int = 25) -> Path:

@@ -9,21 +9,9 @@ import av
 import media_samples as samples
 import numpy as np
 import pytest
+from written import names, write
 
 from cosmotok.media import OUTPUT_SUFFIXES, VideoWriter, open_media
-
-
-def write(path: Path, frames: list[np.ndarray], rate: Fraction | float = 10, **options: object) -> VideoWriter:
-    height, width = frames[0].shape[:2]
-    with VideoWriter(path, width=width, height=height, frame_rate=rate, **options) as writer:  # type: ignore[arg-type]
-        for frame in frames:
-            writer.write(frame)
-    return writer
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
 
 CODECS = {".mp4": "h264", ".m4v": "h264", ".mov": "h264", ".mkv": "h264", ".webm": "vp9", ".gif": "gif"}
 

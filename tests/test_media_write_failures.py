@@ -14,21 +14,10 @@ from pathlib import Path
 import media_samples as samples
 import numpy as np
 import pytest
+from written import names, write
 
 from cosmotok.errors import InputError, MediaError
 from cosmotok.media import OUTPUT_SUFFIXES, VideoWriter, atomic_path, open_media, write_image
-
-
-def write(path: Path, frames: list[np.ndarray], rate: Fraction | float = 10, **options: object) -> VideoWriter:
-    height, width = frames[0].shape[:2]
-    with VideoWriter(path, width=width, height=height, frame_rate=rate, **options) as writer:  # type: ignore[arg-type]
-        for frame in frames:
-            writer.write(frame)
-    return writer
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_an_exception_leaves_nothing(tmp_path: Path) -> None:
