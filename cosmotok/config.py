@@ -50,9 +50,13 @@ class TokenizerConfig:
     chunk: int = 0
     """Latent frames per step when a clip is cut up, after the first, which is a step of its own. Part of the
     config, so that tokens do not depend on how frames arrive. 0 chooses about 16 video frames."""
+    latents_mean: tuple[float, ...] = ()
+    """Of each latent channel over a data set (`cosmotok stats`), for training diffusion models; empty if unknown."""
+    latents_std: tuple[float, ...] = ()
+    """Standard deviations, as `latents_mean`."""
 
     def __post_init__(self) -> None:
-        for field in ("levels", "encoder_multipliers", "decoder_multipliers"):
+        for field in ("levels", "encoder_multipliers", "decoder_multipliers", "latents_mean", "latents_std"):
             value = getattr(self, field)
             if isinstance(value, list):
                 object.__setattr__(self, field, tuple(value))
@@ -99,6 +103,14 @@ class TokenizerConfig:
             require(len(getattr(self, field)) >= stages, field, f"at least {stages} stages for these factors")
         if self.linear_shortcut:
             require(self.z_channels >= self.latent_channels, "z_channels", "at least latent_channels, for the shortcut")
+        for field in ("latents_mean", "latents_std"):
+            value = getattr(self, field)
+            numbers = isinstance(value, tuple) and all(isinstance(x, (int, float)) and math.isfinite(x) for x in value)
+            fits = numbers and len(value) in (0, self.latent_channels)
+            require(fits, field, f"{self.latent_channels} numbers, one per latent channel, or none")
+        require(all(x > 0 for x in self.latents_std), "latents_std", "numbers above 0")
+        both = len(self.latents_mean) == len(self.latents_std)
+        require(both, "latents_std", f"as many numbers as latents_mean={self.latents_mean}")
         if self.levels:
             require(
                 all(isinstance(n, int) and n >= 2 for n in self.levels),
