@@ -279,3 +279,6 @@ _BY_NAME |= {entry.hub.lower(): entry for entry in _REGISTRY.values() if entry.h
 # Cosmos-1.0 published the 720p models under other names.
 _BY_NAME["nvidia/cosmos-1.0-tokenizer-cv8x8x8"] = _REGISTRY["CV8x8x8-720p"]
 _BY_NAME["nvidia/cosmos-1.0-tokenizer-dv8x16x16"] = _REGISTRY["DV8x16x16-720p"]
+# The first release left out the 0.1; the published code names repositories without their owner.
+_BY_NAME |= {name.replace("cosmos-0.1-", "cosmos-"): entry for name, entry in _BY_NAME.items() if "cosmos-0.1-" in name}
+_BY_NAME |= {name.rpartition("/")[2]: entry for name, entry in _BY_NAME.items() if "/" in name}

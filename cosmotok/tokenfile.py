@@ -20,6 +20,7 @@ import safetensors
 import torch
 from torch import Tensor
 
+from cosmotok.checkpoint.native import same_weights
 from cosmotok.config import TokenizerConfig
 from cosmotok.errors import TokenFileError
 from cosmotok.media.atomic import atomic_path, write_error
@@ -195,7 +196,7 @@ class TokenFile:
     def check(self, tokenizer: Tokenizer) -> None:
         """Raises TokenFileError unless `tokenizer` made these tokens, and they are as many as the size says."""
         info, config = self.info, tokenizer.config
-        if info.fingerprint != tokenizer.fingerprint:
+        if not same_weights(info.fingerprint, tokenizer.fingerprint):
             raise TokenFileError(
                 f"{self.path}: made by model {info.model!r} with weights {info.fingerprint}, "
                 f"not by {config.variant!r} with weights {tokenizer.fingerprint}; pass the right one with --model"

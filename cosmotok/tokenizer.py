@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cosmotok.build import build_network
 from cosmotok.checkpoint import native, reference
+from cosmotok.checkpoint.contents import Checkpoint
+from cosmotok.checkpoint.find import load_checkpoint
 from cosmotok.checks import check_size, check_tensor, check_tokens
-from cosmotok.config import ModelEntry, TokenizerConfig, find_model
-from cosmotok.errors import CheckpointError, InputError, UnknownModelError
-from cosmotok.network import IMAGE, VIDEO, Autoencoder, StreamState
+from cosmotok.config import TokenizerConfig, find_model
+from cosmotok.errors import CheckpointError, InputError
+from cosmotok.network import HALVES, StreamState
 from cosmotok.streaming import StreamDecoder, StreamEncoder
 
 __all__ = ["Tokenizer"]
@@ -45,27 +49,32 @@ class Tokenizer:
         cls,
         name: str | os.PathLike[str],
         *,
+        variant: str | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
+        weights: Literal["auto", "plain", "averaged"] = "auto",
         revision: str | None = None,
         token: str | bool | None = None,
     ) -> Tokenizer:
-        """Loads a bundled model, a folder that `save_pretrained` wrote, or such a repository on the Hub.
+        """Loads a model from wherever it is and whoever wrote it. No code that a file may hold is run.
 
         Args:
-            name: a bundled name such as `"cv4x8x8-tiny"`, a path, or a Hub id `"owner/name"`.
+            name: a bundled name such as `"cv4x8x8-tiny"`; a published one such as `"CV8x8x8-720p"`; a Hub id
+                `"owner/name"`; or a path: a folder or `.safetensors` that `save_pretrained` wrote, a diffusers
+                `AutoencoderKLCosmos` (also as `vae/` of a pipeline), NVIDIA's `encoder.jit` and `decoder.jit`,
+                `autoencoder.jit`, `model.pt` or `iter_*.pt`. One of `encoder.jit` and `decoder.jit` alone makes a
+                tokenizer that can encode alone, or decode alone.
+            variant: the published name of what the files hold, where they do not tell.
             device, dtype: where to and as what; the CPU and float32 unless given.
+            weights: of a training checkpoint, the plain ones or their running average; "auto" prefers the average.
             revision, token: passed to the Hub.
 
         Raises:
             UnknownModelError: where nothing goes by that name; suggests the nearest.
-            CheckpointError: where the weights are damaged or do not fit their config.
+            CheckpointError: where the weights are damaged, unsafe, or do not fit their config; names every tensor.
         """
-        folder = _locate(name, revision, token)
-        config, tensors = native.read_folder(folder)
-        tokenizer = cls(config)
-        tokenizer._load(tensors, source=folder / native.WEIGHTS_FILE)
-        return tokenizer.to(device, dtype)
+        checkpoint = load_checkpoint(name, variant=variant, weights=weights, revision=revision, token=token)
+        return cls.from_checkpoint(checkpoint).to(device, dtype)
 
     @classmethod
     def from_reference_state_dict(cls, tensors: Mapping[str, Tensor], variant: str) -> Tokenizer:
@@ -84,28 +93,68 @@ class Tokenizer:
         config = reference.config_from_tensors(tensors, find_model(variant).config)
         tokenizer = cls(config)
         native_tensors = reference.to_native_state_dict(tensors, config, tokenizer.network.state_dict())
-        tokenizer._load(native_tensors, source=variant)
+        tokenizer._load(Checkpoint(config, native_tensors, variant))
         return tokenizer
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> Tokenizer:
+        """The tokenizer of weights at hand, on the CPU in float32, with the halves that they have.
+
+        Raises:
+            CheckpointError: naming every tensor that is missing, unexpected or of another shape.
+        """
+        tokenizer = cls(checkpoint.config)
+        for half in HALVES:
+            if half not in checkpoint.halves:
+                tokenizer.network.drop(half)
+        tokenizer._load(checkpoint)
+        return tokenizer
+
+    def to_checkpoint(self) -> Checkpoint:
+        """Config and weights, for the writers of `cosmotok.checkpoint`."""
+        return Checkpoint(self.config, dict(self.network.state_dict()), self.config.variant)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Writes `config.json` and `model.safetensors`, for `from_pretrained`."""
-        native.write_folder(Path(folder), self.config, self.network.state_dict())
+        native.write_folder(self.to_checkpoint(), Path(folder))
 
-    def push_to_hub(self, repo: str, *, token: str | bool | None = None, private: bool | None = None) -> str:
-        """Uploads what `save_pretrained` writes to the Hub repository `repo`, made if need be; returns its address."""
-        import tempfile
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        token: str | bool | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        card: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Uploads what `save_pretrained` writes, and a model card, to the Hub repository `repo`, made if need be.
 
-        from huggingface_hub import HfApi
+        Args:
+            repo: `"owner/name"`.
+            token, private, revision: passed to the Hub; `revision` is the branch to write to.
+            card: what the model card should say beyond the model's shape; see `cosmotok.checkpoint.card.model_card`.
 
-        api = HfApi(token=token)
-        address = api.create_repo(repo, private=private, exist_ok=True)
+        Returns:
+            The repository's address.
+        """
+        from cosmotok.checkpoint import hub
+        from cosmotok.checkpoint.card import CARD_FILE, model_card
+
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder)
-            api.upload_folder(repo_id=repo, folder_path=folder)
-        return str(address)
+            text = model_card(
+                self.config,
+                parameters=self.parameters,
+                fingerprint=self.fingerprint,
+                facts=card or {},
+                repo=repo,
+                size=(Path(folder) / native.WEIGHTS_FILE).stat().st_size,
+            )
+            (Path(folder) / CARD_FILE).write_text(text, encoding="utf-8")
+            return hub.publish(Path(folder), repo, token=token, private=private, revision=revision)
 
-    def _load(self, tensors: Mapping[str, Tensor], source: object) -> None:
-        expected = self.network.state_dict()
+    def _load(self, checkpoint: Checkpoint) -> None:
+        expected, tensors = self.network.state_dict(), checkpoint.tensors
         problems = [f"missing {name}" for name in expected if name not in tensors]
         problems += [f"unexpected {name}" for name in tensors if name not in expected]
         problems += [
@@ -114,24 +163,46 @@ class Tokenizer:
             if name in tensors and tensors[name].shape != tensor.shape
         ]
         if problems:
-            raise CheckpointError(f"{source}: weights do not fit {self.config.variant}: " + "; ".join(problems))
-        self.network.load_state_dict(dict(tensors))
+            raise CheckpointError(
+                f"{checkpoint.source}: weights do not fit {self.config.variant}: {reference.listed(problems)}"
+            )
+        self.network.load_state_dict(tensors)
 
     # Where it is -------------------------------------------------------------------------------------------------
 
     @property
     def device(self) -> torch.device:
         """Where the weights are; results are there too."""
-        return self.network.quant_conv.weight.device
+        return next(self.network.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights, latents and decoded frames."""
-        return self.network.quant_conv.weight.dtype
+        return next(self.network.parameters()).dtype
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the weights are."""
+        return sum(p.numel() for p in self.network.parameters())
+
+    @property
+    def halves(self) -> frozenset[str]:
+        """ "encoder" and "decoder", or the one of them that was loaded."""
+        return frozenset(half for half, modules in HALVES.items() if getattr(self.network, modules[0]) is not None)
+
+    def require(self, half: str) -> None:
+        """Raises CheckpointError unless the "encoder" or "decoder" is here."""
+        if half not in self.halves:
+            file = f"{half}.jit"
+            raise CheckpointError(
+                f"{self.config.variant}: only the {next(iter(self.halves))} was loaded, so this tokenizer cannot "
+                f"{half[:-1]}; load the folder that holds {file} too"
+            )
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits of the weights, to tell whose tokens a file holds. Kept when the dtype becomes smaller."""
+        """16 hex digits of the weights, 8 for each half, to tell whose tokens a file holds. Kept when the dtype becomes
+        smaller."""
         if self.dtype != torch.float32:
             return self._fingerprint
         return native.fingerprint(self.network.state_dict())
@@ -153,11 +224,12 @@ class Tokenizer:
 
     # Whole clips -------------------------------------------------------------------------------------------------
 
-    def encode(self, video: Tensor) -> Tensor:
+    def encode(self, video: Tensor, *, attention_context: int | None = None) -> Tensor:
         """A clip or image to tokens.
 
         Args:
             video: (B, 3, T, H, W), or images (B, 3, H, W); floating point in [-1, 1] or uint8 in 0..255.
+            attention_context: latent frames that temporal attention looks back on; None for all, as published.
 
         Returns:
             Latents (B, C, T', H', W') of this tokenizer's dtype, or int32 indices (B, T', H', W');
@@ -168,19 +240,22 @@ class Tokenizer:
         """
         check_tensor("video", video)
         if video.ndim == 4:
-            return self.encode(video.unsqueeze(2)).squeeze(1 if self.config.is_discrete else 2)
+            tokens = self.encode(video.unsqueeze(2), attention_context=attention_context)
+            return tokens.squeeze(1 if self.config.is_discrete else 2)
         if video.ndim == 5 and video.shape[2] == 0:
             raise InputError("video: expected at least one frame, got T=0")
-        encoder = self.stream_encoder()
-        tokens = [encoder.push(video), encoder.flush()]
-        return torch.cat(tokens, dim=1 if self.config.is_discrete else 2)
+        encoder = self.stream_encoder(attention_context=attention_context)
+        return torch.cat([encoder.push(video), encoder.flush()], dim=1 if self.config.is_discrete else 2)
 
-    def decode(self, tokens: Tensor, size: tuple[int, ...] | None = None) -> Tensor:
+    def decode(
+        self, tokens: Tensor, size: tuple[int, ...] | None = None, *, attention_context: int | None = None
+    ) -> Tensor:
         """Tokens to a clip or image.
 
         Args:
             tokens: latents (B, C, T', H', W') or indices (B, T', H', W'); without T' for images.
             size: (T, H, W), or (H, W) for images, of what was encoded: crops the padding away.
+            attention_context: as in `encode`.
 
         Returns:
             (B, 3, T, H, W), or (B, 3, H, W) for tokens without T'; in about [-1, 1], not clipped.
@@ -192,14 +267,14 @@ class Tokenizer:
         axis = 1 if self.config.is_discrete else 2
         if tokens.ndim == axis + 2:
             clip_size = (1, *size) if size is not None and len(size) == 2 else size
-            return self.decode(tokens.unsqueeze(axis), clip_size).squeeze(2)
+            return self.decode(tokens.unsqueeze(axis), clip_size, attention_context=attention_context).squeeze(2)
         check_tokens(tokens, self.config)
         if tokens.shape[axis] == 0:
             raise InputError("tokens: expected at least one latent frame, got T'=0")
         grid = (tokens.shape[axis], tokens.shape[-2], tokens.shape[-1])
         whole = 1 + (grid[0] - 1) * self.config.temporal_factor, *(n * self.config.spatial_factor for n in grid[1:])
         frames, height, width = check_size(whole if size is None else size, grid, self.config)
-        decoder = self.stream_decoder(size=(height, width))
+        decoder = self.stream_decoder(attention_context=attention_context, size=(height, width))
         video = torch.cat([decoder.push(tokens), decoder.flush()], dim=2)
         return video[:, :, :frames]
 
@@ -211,12 +286,14 @@ class Tokenizer:
 
     def stream_encoder(self, *, attention_context: int | None = None) -> StreamEncoder:
         """Starts a stream of frames to tokens; see `StreamEncoder`."""
+        self.require("encoder")
         return StreamEncoder(self, attention_context)
 
     def stream_decoder(
         self, *, attention_context: int | None = None, size: tuple[int, int] | None = None
     ) -> StreamDecoder:
         """Starts a stream of tokens to frames, cropped to `size` (H, W) if given; see `StreamDecoder`."""
+        self.require("decoder")
         return StreamDecoder(self, attention_context, size)
 
     @torch.no_grad()
@@ -245,66 +322,9 @@ class Tokenizer:
         return torch.empty(batch, self.config.latent_channels, 0, h, w, dtype=self.dtype, device=self.device)
 
 
-def build_network(config: TokenizerConfig) -> Autoencoder:
-    """The network that `config` describes, with fresh weights."""
-    space, time = config.halvings
-    return Autoencoder(
-        VIDEO if config.kind == "video" else IMAGE,
-        patch=config.patch,
-        channels=config.channels,
-        encoder_multipliers=config.encoder_multipliers,
-        decoder_multipliers=config.decoder_multipliers,
-        blocks=config.blocks,
-        z_channels=config.z_channels,
-        latent_channels=config.latent_channels,
-        levels=config.levels,
-        space=space,
-        time=time,
-        legacy=config.legacy_mode,
-        linear_shortcut=config.linear_shortcut,
-    )
-
-
 def pad_edges(x: Tensor, factor: int) -> Tensor:
     """Replicates right and bottom edges of (B, 3, T, H, W) until `factor` divides height and width."""
     bottom, right = -x.shape[3] % factor, -x.shape[4] % factor
     if not bottom and not right:
         return x
     return F.pad(x.flatten(1, 2), (0, right, 0, bottom), mode="replicate").unflatten(1, x.shape[1:3])
-
-
-def _locate(name: str | os.PathLike[str], revision: str | None, token: Any) -> Path:
-    """The folder with the weights of `name`; downloads it from the Hub if it is an id there."""
-    path = Path(name)
-    if path.is_dir():
-        return path
-    text = str(name)
-    if path.exists():
-        raise CheckpointError(
-            f"{text}: expected a folder with {native.CONFIG_FILE} and {native.WEIGHTS_FILE}, got a file"
-        )
-    if text.startswith((".", "/", "~")):
-        raise UnknownModelError(f"{text}: no such folder")
-    entry: ModelEntry | None = None
-    try:
-        entry = find_model(text)
-    except UnknownModelError:
-        if text.count("/") != 1:
-            raise
-    if entry is not None and entry.bundled:
-        return Path(__file__).parent / "weights" / entry.name
-    from huggingface_hub import snapshot_download
-
-    repo = (entry.hub if entry is not None else None) or text
-    try:
-        patterns = [native.CONFIG_FILE, native.WEIGHTS_FILE]
-        folder = Path(snapshot_download(repo, revision=revision, token=token, allow_patterns=patterns))
-    except Exception as error:  # the Hub client has dozens of its own, for every network trouble
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{repo}: cannot fetch it from the Hub: {reason}") from error
-    if not (folder / native.WEIGHTS_FILE).exists():
-        raise CheckpointError(
-            f"{repo}: holds no {native.WEIGHTS_FILE} that cosmotok wrote; of NVIDIA's own files, read the tensors "
-            "yourself and pass them to Tokenizer.from_reference_state_dict"
-        )
-    return folder

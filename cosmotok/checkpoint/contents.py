@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from torch import Tensor
 
 from cosmotok.config import TokenizerConfig
+from cosmotok.errors import CheckpointError
+from cosmotok.network import HALVES
 
-__all__ = ["HALVES", "Checkpoint", "half_of"]
-
-HALVES: dict[str, tuple[str, ...]] = {
-    "encoder": ("encoder.", "encoder_shortcut.", "quant_conv."),
-    "decoder": ("decoder.", "decoder_shortcut.", "post_quant_conv."),
-}
-"""Where the names of each half's parameters begin, in our own naming."""
+__all__ = ["Checkpoint", "half_of", "make_folder"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +27,18 @@ class Checkpoint:
     @property
     def halves(self) -> frozenset[str]:
         """Of "encoder" and "decoder", those that are here."""
-        return frozenset(half_of(name) for name in self.tensors)
+        return frozenset(half for name in self.tensors if (half := half_of(name)))
 
 
-def half_of(name: str) -> str:
-    """Which half our parameter `name` belongs to."""
-    return next(half for half, beginnings in HALVES.items() if name.startswith(beginnings))
+def half_of(name: str) -> str | None:
+    """Which half the parameter `name` belongs to: "encoder" or "decoder", or None if it is no parameter of ours."""
+    module = name.partition(".")[0]
+    return next((half for half, modules in HALVES.items() if module in modules), None)
 
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder that weights are to be written to; raises CheckpointError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot make this folder for the weights: {error.strerror}") from None

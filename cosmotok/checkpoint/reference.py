@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -12,7 +13,27 @@ from torch import Tensor
 from cosmotok.config import FSQ_LEVELS, TokenizerConfig
 from cosmotok.errors import CheckpointError
 
-__all__ = ["config_from_tensors", "reference_key", "to_native_state_dict"]
+__all__ = [
+    "HALF_KEYS",
+    "config_from_tensors",
+    "is_unused",
+    "listed",
+    "patch_of",
+    "reference_key",
+    "to_native_state_dict",
+    "to_reference_state_dict",
+]
+
+HALF_KEYS = {"encoder": ("encoder.", "quant_conv."), "decoder": ("decoder.", "post_quant_conv.")}
+"""Where the published keys of each half begin."""
+UNUSED = re.compile(
+    r".*\b(un)?patcher(3d)?\..*"  # the wavelet's filters
+    r"|(quantizer|inv_quant)\.(quantizer\.)?(_levels|_basis|implicit_codebook)"
+    r"|(encoder\.down|decoder\.up)\.\d+\.(down|up)sample\.conv[123]?\.(conv3d\.)?(weight|bias)"
+)
+"""What published files hold besides parameters in use: buffers, and the resampling of stages that keep the size."""
+LISTED = 12
+MAX_WIDTH = 1 << 16
 
 # Our name of a parameter to the reference's, applied in this order. Rules of the first table hold for both
 # networks; the published video network wraps each convolution as `.conv3d` and each norm as `.norm`.
@@ -51,6 +72,17 @@ def reference_key(name: str, config: TokenizerConfig) -> str:
     return name
 
 
+def is_unused(key: str) -> bool:
+    """Whether published files may hold `key` without a network that uses it."""
+    return UNUSED.fullmatch(key) is not None
+
+
+def listed(problems: Sequence[str]) -> str:
+    """All of them, or the first dozen and how many more."""
+    more = len(problems) - LISTED
+    return "; ".join(problems[:LISTED]) + (f"; and {more} more" if more > 0 else "")
+
+
 def to_native_state_dict(
     tensors: Mapping[str, Tensor], config: TokenizerConfig, native: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
@@ -75,65 +107,109 @@ def to_native_state_dict(
             continue
         found[name] = tensor.reshape(expected.shape)
     if problems:
-        raise CheckpointError(f"weights do not fit {config.variant}: " + "; ".join(problems))
+        raise CheckpointError(f"weights do not fit {config.variant}: {listed(problems)}")
+    return found
+
+
+def to_reference_state_dict(tensors: Mapping[str, Tensor], config: TokenizerConfig) -> dict[str, Tensor]:
+    """Our tensors under the published keys, as the 3-D kernels (O, I, T, H, W) of the video or 2-D ones of the image
+    network; inverse of `to_native_state_dict`."""
+    axes = 5 if config.kind == "video" else 4
+    found = {}
+    for name, tensor in tensors.items():
+        if tensor.ndim == 4 and axes == 5:  # spatial
+            tensor = tensor.unsqueeze(2)
+        elif tensor.ndim > 1:  # temporal, or a matrix for each position
+            tensor = tensor.reshape(*tensor.shape, *(1,) * (axes - tensor.ndim))
+        found[reference_key(name, config)] = tensor.contiguous()
     return found
 
 
 def config_from_tensors(tensors: Mapping[str, Tensor], config: TokenizerConfig) -> TokenizerConfig:
     """`config` with widths, depths and FSQ channels as the tensors have them; factors stay as they are.
 
+    Of a half that is not there, the stages are those of `config`.
+
     Raises:
         CheckpointError: naming the keys that are needed for this and are not there.
+        ConfigError: where they do not make up a tokenizer.
     """
     inner = ".0.conv3d.weight" if config.kind == "video" else ".weight"
     point = ".conv3d.weight" if config.kind == "video" else ".weight"
+    halves = [half for half, keys in HALF_KEYS.items() if any(key.startswith(keys) for key in tensors)]
 
     def shape(key: str) -> tuple[int, ...]:
         if key not in tensors:
             raise CheckpointError(f"weights do not fit {config.variant}: missing {key}")
-        return tuple(tensors[key].shape)
+        found = tuple(tensors[key].shape)
+        if len(found) < 2 or not 0 < min(found) <= max(found) <= MAX_WIDTH:
+            raise CheckpointError(f"{key} has shape {list(found)}, expected a kernel")
+        return found
 
-    def multipliers(stages: str) -> tuple[int, ...]:
-        widths = []
+    def widths(stages: str) -> list[int]:
+        found = []
         for i in count():
             key = f"{stages}.{i}.block.0.conv1{inner}"
             if key not in tensors:
                 break
-            widths.append(shape(key)[0])
-        if not widths:
+            found.append(shape(key)[0])
+        if not found:
             raise CheckpointError(f"weights do not fit {config.variant}: missing {stages}.0.block.0.conv1{inner}")
-        if any(width % channels for width in widths):
-            raise CheckpointError(f"{stages}: widths {widths} are no multiples of {channels}, the width of conv_in")
-        return tuple(width // channels for width in widths)
+        return found
 
-    channels = shape(f"encoder.conv_in{inner}")[0]
-    bands = shape(f"encoder.conv_in{inner}")[1]
-    latent_channels = shape(f"quant_conv{point}")[0]
-    if config.is_discrete != (latent_channels == len(FSQ_LEVELS)):
+    def multipliers(stages: str, channels: int) -> tuple[int, ...]:
+        found = widths(stages)
+        if not channels or any(width % channels or not width for width in found):
+            raise CheckpointError(f"{stages}: widths {found} are no multiples of {channels}, the width of conv_in")
+        return tuple(width // channels for width in found)
+
+    if halves == ["decoder"]:
+        channels = base_width(widths("decoder.up"), config)
+        bands, key = shape(f"decoder.conv_out{inner}")[0], "decoder.conv_out"
+        z_channels, latent_channels = shape(f"post_quant_conv{point}")[:2]
+        blocks = number_of(tensors, "decoder.up.0.block.", f".conv1{inner}") - 1
+    else:
+        channels, bands = shape(f"encoder.conv_in{inner}")[:2]
+        key = "encoder.conv_in"
+        latent_channels, z_channels = shape(f"quant_conv{point}")[:2]
+        blocks = number_of(tensors, "encoder.down.0.block.", f".conv1{inner}")
+    codes = len(config.levels or FSQ_LEVELS)
+    if config.is_discrete != (latent_channels == codes) and latent_channels != config.latent_channels:
         raise CheckpointError(
-            f"weights do not fit {config.variant}: quant_conv{point} makes {latent_channels} latent channels; "
-            f"expected {len(FSQ_LEVELS)} for a discrete tokenizer and another number for a continuous one"
+            f"weights do not fit {config.variant}: {'post_' if halves == ['decoder'] else ''}quant_conv{point} has "
+            f"{latent_channels} latent channels; expected {codes} for a discrete tokenizer and another number for a "
+            "continuous one"
         )
     return replace(
         config,
         channels=channels,
-        patch=patch_of(bands, config),
-        encoder_multipliers=multipliers("encoder.down"),
-        decoder_multipliers=multipliers("decoder.up"),
-        blocks=number_of(tensors, "encoder.down.0.block.", f".conv1{inner}"),
-        z_channels=shape(f"encoder.conv_out{inner}")[0],
+        patch=patch_of(bands, config.kind, key),
+        encoder_multipliers=config.encoder_multipliers
+        if halves == ["decoder"]
+        else multipliers("encoder.down", channels),
+        decoder_multipliers=config.decoder_multipliers
+        if halves == ["encoder"]
+        else multipliers("decoder.up", channels),
+        blocks=blocks,
+        z_channels=z_channels,
         latent_channels=latent_channels,
     )
 
 
-def patch_of(bands: int, config: TokenizerConfig) -> int:
-    """Patch of the wavelet from the number of channels that `conv_in` takes."""
+def base_width(widths: list[int], config: TokenizerConfig) -> int:
+    """The width that the multipliers of the decoder's stages refer to: as in `config`, at whatever scale."""
+    channels = widths[0] // config.decoder_multipliers[0]
+    if widths == [channels * multiplier for multiplier in config.decoder_multipliers]:
+        return channels
+    return math.gcd(*widths)
+
+
+def patch_of(bands: int, kind: str, layer: str) -> int:
+    """Patch of the wavelet from its number of bands, the channels of `layer`."""
     for patch in (2, 4):
-        if bands == 3 * patch ** (3 if config.kind == "video" else 2):
+        if bands == 3 * patch ** (3 if kind == "video" else 2):
             return patch
-    raise CheckpointError(
-        f"encoder.conv_in takes {bands} channels: expected 3 p^3 (video) or 3 p^2 (image), p = 2 or 4"
-    )
+    raise CheckpointError(f"{layer} has {bands} channels: expected 3 p^3 (video) or 3 p^2 (image), p = 2 or 4")
 
 
 def number_of(tensors: Iterable[str], prefix: str, suffix: str) -> int:

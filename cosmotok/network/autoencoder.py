@@ -13,7 +13,13 @@ from cosmotok.network.stages import Decoder, Encoder, Parts
 from cosmotok.network.state import StreamState, name_causal_layers
 from cosmotok.network.wavelet import HaarTransform, InverseHaarTransform
 
-__all__ = ["Autoencoder"]
+__all__ = ["HALVES", "Autoencoder"]
+
+HALVES = {
+    "encoder": ("wavelet", "encoder", "encoder_shortcut", "quant_conv"),
+    "decoder": ("post_quant_conv", "decoder", "decoder_shortcut", "inverse_wavelet"),
+}
+"""The modules of an `Autoencoder` by its halves; the quantiser, which has no parameters, serves both."""
 
 
 class Autoencoder(nn.Module):
@@ -68,6 +74,11 @@ class Autoencoder(nn.Module):
             self.encoder_shortcut = LinearEncoderShortcut(bands, z_channels, 2**space, 2**time)
             self.decoder_shortcut = LinearDecoderShortcut(bands, z_channels, 2**space, 2**time)
         name_causal_layers(self)
+
+    def drop(self, half: str) -> None:
+        """Forgets the modules of a half, "encoder" or "decoder", for use of the other one alone."""
+        for name in HALVES[half]:
+            setattr(self, name, None)
 
     def encode(self, video: Tensor, state: StreamState | None = None) -> Tensor:
         """Video (B, 3, T, H, W) to latents (B, C, T', H', W'), before quantisation."""

@@ -1,0 +1,67 @@
+"""From any known format of weights to another, bit for bit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cosmotok.checkpoint import diffusers, native, reference_files
+from cosmotok.checkpoint.contents import Checkpoint
+from cosmotok.checkpoint.find import Weights, load_checkpoint
+from cosmotok.config import suggest
+from cosmotok.errors import InputError
+from cosmotok.media.atomic import same_file
+from cosmotok.tokenizer import Tokenizer
+
+__all__ = ["FORMATS", "convert_model"]
+
+FORMATS: dict[str, Callable[[Checkpoint, Path], None]] = {
+    "native": native.write_folder,
+    "diffusers": diffusers.write_diffusers,
+    "reference": reference_files.write_reference,
+}
+
+
+def convert_model(
+    source: str | os.PathLike[str],
+    target: Path,
+    to: str = "native",
+    *,
+    variant: str | None = None,
+    weights: Weights = "auto",
+    revision: str | None = None,
+    token: str | bool | None = None,
+) -> dict[str, Any]:
+    """Writes the model called `source` to the folder `target` in another format; the values stay as they are.
+
+    Args:
+        source, variant, weights, revision, token: as `Tokenizer.from_pretrained` takes them.
+        to: "native", "diffusers" (a folder that `AutoencoderKLCosmos.from_pretrained` loads) or "reference"
+            (`model.pt` under the published code's keys).
+
+    Returns:
+        What was written, for people or as JSON.
+
+    Raises:
+        InputError: for another format, or a target that is the source.
+        CheckpointError: where the source does not load, or the format cannot express the model.
+    """
+    if to not in FORMATS:
+        raise InputError(f"--to {to}: expected {', '.join(FORMATS)}{suggest(to, FORMATS)}")
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: expected a folder to write, got a file")
+    if same_file(target, Path(source)):
+        raise InputError(f"{target}: is the source itself, which is never overwritten; choose another folder")
+    checkpoint = load_checkpoint(source, variant=variant, weights=weights, revision=revision, token=token)
+    tokenizer = Tokenizer.from_checkpoint(checkpoint)  # refuses what does not fit
+    FORMATS[to](checkpoint, target)
+    return {
+        "model": checkpoint.config.variant,
+        "from": checkpoint.source,
+        "to": to,
+        "parameters": tokenizer.parameters,
+        "fingerprint": tokenizer.fingerprint,
+        "output": str(target),
+    }

@@ -1,0 +1,435 @@
+"""Folders of diffusers' `AutoencoderKLCosmos`, read and written: the same network under other parameter names.
+
+```python
+checkpoint = read_diffusers(Path("Cosmos-1.0-Diffusion-7B-Text2World"))   # a pipeline, or its vae/ alone
+write_diffusers(tokenizer.to_checkpoint(), Path("vae"))                   # AutoencoderKLCosmos.from_pretrained("vae")
+```
+
+What does not go over:
+- Models that diffusers' class does not have: image, discrete, `legacy_mode`, `linear_shortcut`, `z_channels` other
+  than `latent_channels`. Its own options that no published model uses: attention inside stages, `rearrange` patches.
+- diffusers' config may give latent statistics per channel *and* latent frame. They are pooled into one mean and
+  standard deviation per channel, every frame with the same weight (`pooled_statistics`). Statistics per channel alone,
+  which is what `write_diffusers` writes, pass unchanged, and its pipelines take either; unknown ones are `null`.
+- `scaling_factor`, which no Cosmos pipeline uses: 1 when written, ignored when read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from cosmotok.build import build_network
+from cosmotok.checkpoint.contents import Checkpoint, make_folder
+from cosmotok.checkpoint.native import WEIGHTS_FILE as NATIVE_WEIGHTS_FILE
+from cosmotok.checkpoint.native import read_safetensors
+from cosmotok.checkpoint.reference import listed
+from cosmotok.config import TokenizerConfig, find_model, list_models, suggest
+from cosmotok.errors import CheckpointError, ConfigError
+from cosmotok.media.atomic import atomic_path
+from cosmotok.network import HALVES
+
+__all__ = [
+    "config_from_diffusers",
+    "diffusers_key",
+    "is_diffusers_folder",
+    "read_diffusers",
+    "tensors_from_diffusers",
+    "write_diffusers",
+]
+
+CLASS = "AutoencoderKLCosmos"
+CONFIG_FILE = "config.json"
+WEIGHTS = "diffusion_pytorch_model"
+INDEX = re.compile(rf"{WEIGHTS}\.safetensors\.index(\.\w+)?\.json")
+SHARD = re.compile(r".*-\d{5}-of-\d{5}(\.\w+)?\.safetensors")
+
+# What a config that leaves a key out means by that. Statistics are the exception: diffusers falls back on those of one
+# published model there, which say nothing about the weights at hand.
+DEFAULTS: dict[str, Any] = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "latent_channels": 16,
+    "encoder_block_out_channels": (128, 256, 512, 512),
+    "decode_block_out_channels": (256, 512, 512, 512),
+    "attention_resolutions": (32,),
+    "resolution": 1024,
+    "num_layers": 2,
+    "patch_size": 4,
+    "patch_type": "haar",
+    "scaling_factor": 1.0,
+    "spatial_compression_ratio": 8,
+    "temporal_compression_ratio": 8,
+    "latents_mean": None,
+    "latents_std": None,
+}
+
+# Our name of a parameter to diffusers', applied in this order.
+RULES = [
+    (r"^encoder\.stages\.(\d+)\.blocks\.", r"encoder.down_blocks.\1.resnets."),
+    (r"^decoder\.stages\.(\d+)\.blocks\.", r"decoder.up_blocks.\1.resnets."),
+    (r"^encoder\.stages\.(\d+)\.resample\.spatial\.", r"encoder.down_blocks.\1.downsamplers.0.conv1."),
+    (r"^encoder\.stages\.(\d+)\.resample\.temporal\.", r"encoder.down_blocks.\1.downsamplers.0.conv2."),
+    (r"^encoder\.stages\.(\d+)\.resample\.mix\.", r"encoder.down_blocks.\1.downsamplers.0.conv3."),
+    (r"^decoder\.stages\.(\d+)\.resample\.temporal\.", r"decoder.up_blocks.\1.upsamplers.0.conv1."),
+    (r"^decoder\.stages\.(\d+)\.resample\.spatial\.", r"decoder.up_blocks.\1.upsamplers.0.conv2."),
+    (r"^decoder\.stages\.(\d+)\.resample\.mix\.", r"decoder.up_blocks.\1.upsamplers.0.conv3."),
+    (r"\.middle\.block_1\.", r".mid_block.resnets.0."),
+    (r"\.middle\.block_2\.", r".mid_block.resnets.1."),
+    (r"\.middle\.attention\.0\.", r".mid_block.attentions.0."),
+    (r"\.middle\.attention\.1\.", r".mid_block.temp_attentions.0."),
+    (r"\.(q|k|v)\.(weight|bias)$", r".to_\1.\2"),
+    (r"\.proj_out\.", r".to_out.0."),
+    (r"\.shortcut\.", r".conv_shortcut."),
+    (r"\.spatial\.", r".conv_s."),
+    (r"\.temporal\.", r".conv_t."),
+    (r"\.(norm\w*)\.(weight|bias)$", r".\1.norm.\2"),
+]
+
+# diffusers keeps every kernel as one of three axes: (out, in, time, height, width).
+KERNELS = {2: (1, 1, 1), 3: (3, 1, 1), 4: (1, 3, 3)}
+"""By the number of axes of our weight: 1x1x1, temporal, spatial."""
+
+LARGEST = 2**20
+"""Of the numbers in a config: more is a mistake, and would overflow sizes."""
+
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+
+def is_diffusers_folder(folder: Path) -> bool:
+    """Whether diffusers wrote the model in `folder`, or the one in its `vae/`, whatever class it is of."""
+    return find_config(folder) is not None
+
+
+def read_diffusers(path: Path) -> Checkpoint:
+    """The autoencoder that diffusers' `save_pretrained` wrote; tensors keep their dtype.
+
+    Args:
+        path: its folder; a pipeline's folder with `vae/`; or one weights file, where there are several variants.
+
+    Raises:
+        CheckpointError: where a file is missing, damaged or another class's, where the config is none that our network
+            computes, or where the weights do not fit it, naming the tensors.
+    """
+    weights, config_path = None, find_config(path)
+    if path.is_file():
+        weights, config_path = path, find_config(path.parent)
+        if SHARD.fullmatch(path.name):
+            raise CheckpointError(f"{path}: is one of several parts of a model; give the folder {path.parent}")
+    if config_path is None:
+        raise CheckpointError(f"{path}: no {CONFIG_FILE} of diffusers there; expected an {CLASS}, also as vae/")
+    values = read_json(config_path)
+    if values["_class_name"] != CLASS:
+        raise CheckpointError(f"{config_path}: is of class {values['_class_name']}; expected {CLASS}")
+    try:
+        config = config_from_diffusers(values)
+    except ConfigError as error:
+        raise CheckpointError(f"{config_path}: {error}") from None
+    weights = weights or find_weights(config_path.parent)
+    if INDEX.fullmatch(weights.name):
+        return Checkpoint(config, tensors_from_diffusers(read_shards(weights), config, str(weights)), str(weights))
+    tensors, metadata = read_safetensors(weights)
+    native = tensors_from_diffusers(tensors, config, str(weights))
+    return Checkpoint(with_our_facts(config, metadata), native, str(weights))
+
+
+def find_config(folder: Path) -> Path | None:
+    """The `config.json` of a diffusers model in `folder` or its `vae/`."""
+    for path in (folder / CONFIG_FILE, folder / "vae" / CONFIG_FILE):
+        try:
+            if "_class_name" in read_json(path):
+                return path
+        except CheckpointError:
+            continue
+    return None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not readable JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}")
+    return values
+
+
+def find_weights(folder: Path) -> Path:
+    """The file of weights in `folder`, or the index of its parts; full precision before a variant such as fp16."""
+    names = {path.name for path in folder.iterdir()}
+    for plain in (f"{WEIGHTS}.safetensors.index.json", f"{WEIGHTS}.safetensors"):
+        if plain in names:
+            return folder / plain
+    variants = sorted(name for name in names if INDEX.fullmatch(name))
+    variants += sorted(n for n in names if re.fullmatch(rf"{WEIGHTS}\.\w+\.safetensors", n) and not SHARD.fullmatch(n))
+    if len(variants) == 1:
+        return folder / variants[0]
+    if variants:
+        raise CheckpointError(f"{folder}: holds {', '.join(variants)}; give the path of the one to read")
+    if any(name.startswith(WEIGHTS) and name.endswith(".bin") for name in names):
+        raise CheckpointError(
+            f"{folder}: holds pickled weights, which are not read; "
+            f"save them as safetensors first: {CLASS}.from_pretrained(folder).save_pretrained(folder)"
+        )
+    raise CheckpointError(f"{folder}: no {WEIGHTS}.safetensors; the model's weights are missing")
+
+
+def read_shards(index: Path) -> dict[str, Tensor]:
+    """All tensors of a model in several files."""
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise CheckpointError(f"{index}: expected weight_map, an object of tensor names to file names")
+    tensors: dict[str, Tensor] = {}
+    for name in sorted(set(places.values())):
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise CheckpointError(f"{index}: {name!r} is no .safetensors file beside it")
+        part, _ = read_safetensors(index.parent / name)
+        strays = [f"{key} in {name}" for key in part if places.get(key) != name]
+        lost = [f"no {key} in {name}" for key, place in places.items() if place == name and key not in part]
+        refuse(strays + lost, f"{index}: does not match its files")
+        tensors |= part
+    return tensors
+
+
+def with_our_facts(config: TokenizerConfig, metadata: Mapping[str, str]) -> TokenizerConfig:
+    """`config` with the name and chunk schedule that `write_diffusers` noted, as diffusers has no place for them."""
+    chunk = metadata.get("chunk", "")
+    return replace(
+        config,
+        variant=metadata.get("variant", config.variant),
+        chunk=int(chunk) if re.fullmatch(r"[1-9]\d{0,5}", chunk) else config.chunk,
+    )
+
+
+# Configs --------------------------------------------------------------------------------------------------------------
+
+
+def config_from_diffusers(values: Mapping[str, Any]) -> TokenizerConfig:
+    """Our config of what diffusers' config describes.
+
+    Raises:
+        ConfigError: for unknown keys and wrong types, and where our network does not compute the same.
+    """
+    known = {key: value for key, value in values.items() if not key.startswith("_")}
+    for key in known:
+        if key not in DEFAULTS:
+            raise ConfigError(f"unknown key {key!r}{suggest(key, DEFAULTS)}; a newer diffusers may have written it")
+    known = DEFAULTS | known
+
+    def require(fine: bool, key: str, expected: str) -> None:
+        if not fine:
+            raise ConfigError(f"{key}={known[key]!r}: expected {expected}")
+
+    for key, default in DEFAULTS.items():
+        if isinstance(default, int):
+            require(is_count(known[key]), key, f"a whole number in 1..{LARGEST}")
+        elif isinstance(default, tuple):
+            fine = isinstance(known[key], Sequence) and all(is_count(n) for n in known[key])
+            require(fine, key, f"a list of whole numbers in 1..{LARGEST}")
+    require(known["in_channels"] == 3, "in_channels", "3")
+    require(known["out_channels"] == 3, "out_channels", "3")
+    require(known["patch_type"] == "haar", "patch_type", "'haar'; our network has no other patches")
+    widths, decoder_widths = known["encoder_block_out_channels"], known["decode_block_out_channels"]
+    for key in ("encoder_block_out_channels", "decode_block_out_channels"):
+        require(len(known[key]) >= 2, key, "at least 2 widths")
+        multiples = all(width % widths[0] == 0 for width in known[key])
+        require(multiples, key, f"multiples of {widths[0]}, the encoder's first width")
+    require(decoder_widths[-1] == decoder_widths[-2], "decode_block_out_channels", "the same width twice at the end")
+    require(not any_stage_attends(known), "attention_resolutions", "none that a stage has; ours attends in the middle")
+    mean, std = pooled_statistics(known["latents_mean"], known["latents_std"], known["latent_channels"])
+    space, time = known["spatial_compression_ratio"], known["temporal_compression_ratio"]
+    config = TokenizerConfig(
+        variant=f"CV{time}x{space}x{space}",
+        spatial_factor=space,
+        temporal_factor=time,
+        patch=known["patch_size"],
+        channels=widths[0],
+        encoder_multipliers=tuple(width // widths[0] for width in widths[1:]),
+        decoder_multipliers=tuple(width // widths[0] for width in decoder_widths[:-1]),
+        blocks=known["num_layers"],
+        z_channels=known["latent_channels"],
+        latent_channels=known["latent_channels"],
+    )
+    return replace(config, variant=published_name(config), latents_mean=mean, latents_std=std)
+
+
+def is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
+
+
+def any_stage_attends(values: Mapping[str, Any]) -> bool:
+    """Whether diffusers puts attention into a stage: where the stage's nominal resolution is one of those listed."""
+    resolution = values["resolution"] // values["patch_size"]
+    encoder = [resolution // 2**i for i in range(len(values["encoder_block_out_channels"]) - 1)]
+    stages = len(values["decode_block_out_channels"]) - 1
+    decoder = [resolution // 2 ** (stages - 1) * 2**i for i in range(stages)]
+    return bool({*encoder, *decoder} & set(values["attention_resolutions"]))
+
+
+def published_name(config: TokenizerConfig) -> str:
+    """The newest published name of the same network, else the config's own."""
+    entries = [find_model(name) for name in list_models()]
+    same = [entry.name for entry in entries if replace(entry.config, variant=config.variant) == config]
+    return same[-1] if same else config.variant
+
+
+def pooled_statistics(mean: Any, std: Any, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, from those of each channel and latent frame.
+
+    Every frame has the same weight: the variance is the mean of their variances plus the variance of their means.
+
+    Args:
+        mean, std: n numbers each, channel by channel, n a multiple of `channels`; or both None, for unknown.
+    """
+    if mean is None and std is None:
+        return (), ()
+    for key, value in (("latents_mean", mean), ("latents_std", std)):
+        numbers = isinstance(value, Sequence) and all(
+            isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x) for x in value
+        )
+        if not numbers or not value or len(value) % channels or len(mean) != len(std):
+            raise ConfigError(
+                f"{key}: expected as many numbers in latents_mean as in latents_std, a multiple of "
+                f"latent_channels={channels}, or null in both"
+            )
+    if len(mean) == channels:
+        return tuple(map(float, mean)), tuple(map(float, std))
+    means, stds = (np.asarray(value, np.float64).reshape(channels, -1) for value in (mean, std))
+    return tuple(means.mean(1).tolist()), tuple(np.sqrt((stds**2).mean(1) + means.var(1)).tolist())
+
+
+def config_to_diffusers(config: TokenizerConfig) -> dict[str, Any]:
+    """The content of diffusers' `config.json` for a config that it can express."""
+    widths = [config.channels * m for m in config.encoder_multipliers]
+    decoder_widths = [config.channels * m for m in config.decoder_multipliers]
+    return {
+        "_class_name": CLASS,
+        "_diffusers_version": "0.34.0",  # the first with this class
+        **DEFAULTS,
+        "latent_channels": config.latent_channels,
+        "encoder_block_out_channels": [config.channels, *widths],
+        "decode_block_out_channels": [*decoder_widths, decoder_widths[-1]],
+        "attention_resolutions": [],
+        "num_layers": config.blocks,
+        "patch_size": config.patch,
+        "spatial_compression_ratio": config.spatial_factor,
+        "temporal_compression_ratio": config.temporal_factor,
+        "latents_mean": list(config.latents_mean) or None,
+        "latents_std": list(config.latents_std) or None,
+    }
+
+
+# Tensors --------------------------------------------------------------------------------------------------------------
+
+
+def diffusers_key(name: str) -> str:
+    """diffusers' name of our parameter `name`, e.g. `encoder.mid_block.resnets.0.conv1.conv_s.weight`."""
+    for pattern, replacement in RULES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def diffusers_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """diffusers' shape of a parameter of ours."""
+    return (*shape[:2], *KERNELS[len(shape)]) if len(shape) > 1 else tuple(shape)
+
+
+def tensors_from_diffusers(tensors: Mapping[str, Tensor], config: TokenizerConfig, source: str) -> dict[str, Tensor]:
+    """diffusers' tensors under our names and in our shapes.
+
+    Raises:
+        CheckpointError: naming what is missing, unexpected, or of another shape or type.
+    """
+    stages = len(config.encoder_multipliers) + len(config.decoder_multipliers)
+    if config.blocks * stages > len(tensors):  # a config gone wrong must not build a giant
+        raise CheckpointError(
+            f"{source}: holds {len(tensors)} tensors, fewer than num_layers={config.blocks} times {stages} stages; "
+            "is it another model's config?"
+        )
+    ours = native_shapes(config)
+    keys = {name: diffusers_key(name) for name in ours}
+    problems = [f"missing {key}" for key in keys.values() if key not in tensors]
+    expected = set(keys.values())
+    problems += [f"unexpected {key}" for key in tensors if key not in expected]
+    for name, shape in ours.items():
+        tensor, wanted = tensors.get(keys[name]), diffusers_shape(shape)
+        if tensor is not None and tuple(tensor.shape) != wanted:
+            problems.append(f"{keys[name]} has shape {list(tensor.shape)}, expected {list(wanted)}")
+        elif tensor is not None and not tensor.is_floating_point():
+            problems.append(f"{keys[name]} is {tensor.dtype}, expected floating point")
+    refuse(problems, f"{source}: weights do not fit {config.variant}")
+    return {name: tensors[keys[name]].reshape(shape) for name, shape in ours.items()}
+
+
+def native_shapes(config: TokenizerConfig) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the parameters of our network, of which no memory is taken."""
+    with torch.device("meta"):
+        network = build_network(config)
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def refuse(problems: Sequence[str], what: str) -> None:
+    """Raises CheckpointError if there are problems, with the first of them."""
+    if problems:
+        raise CheckpointError(f"{what}: {listed(problems)}")
+
+
+# Writing --------------------------------------------------------------------------------------------------------------
+
+
+def write_diffusers(checkpoint: Checkpoint, folder: Path) -> None:
+    """Writes a folder for `AutoencoderKLCosmos.from_pretrained`; tensors keep their values and dtype.
+
+    Name and chunk schedule go into the metadata of the weights, so that `read_diffusers` gives back the same config.
+
+    Raises:
+        CheckpointError: where diffusers cannot express the model, saying why, or the folder cannot be made or holds
+            another model, which would be read instead.
+    """
+    config = checkpoint.config
+    reasons = [reason for reason, holds in obstacles(checkpoint).items() if holds]
+    if reasons:
+        raise CheckpointError(
+            f"{checkpoint.source}: diffusers' {CLASS} has no such model ({', '.join(reasons)}); "
+            "keep it in the native format"
+        )
+    make_folder(folder)
+    for path in folder.iterdir():
+        if path.name == NATIVE_WEIGHTS_FILE or INDEX.fullmatch(path.name):
+            raise CheckpointError(f"{folder}: holds another model ({path.name}); choose an empty folder")
+    tensors = {
+        diffusers_key(name): tensor.detach().cpu().reshape(diffusers_shape(tensor.shape)).contiguous()
+        for name, tensor in checkpoint.tensors.items()
+    }
+    tensors_from_diffusers(tensors, config, checkpoint.source)  # refuses what does not fit the config
+    metadata = {"format": "pt", "variant": config.variant, "chunk": str(config.chunk)}
+    with atomic_path(folder / f"{WEIGHTS}.safetensors") as temporary:
+        temporary.write_bytes(safetensors.torch.save(tensors, metadata))
+    with atomic_path(folder / CONFIG_FILE) as temporary:
+        temporary.write_text(json.dumps(config_to_diffusers(config), indent=2) + "\n", encoding="utf-8")
+
+
+def obstacles(checkpoint: Checkpoint) -> dict[str, bool]:
+    """Why diffusers' class might not express a model, and whether it is so."""
+    config = checkpoint.config
+    return {
+        "an image model": config.kind == "image",
+        "discrete": config.is_discrete,
+        "legacy_mode": config.legacy_mode,
+        "linear_shortcut": config.linear_shortcut,
+        f"z_channels={config.z_channels} and latent_channels={config.latent_channels} differ": (
+            not config.is_discrete and config.z_channels != config.latent_channels
+        ),
+        **{f"its {half} is missing": half not in checkpoint.halves for half in HALVES},
+    }

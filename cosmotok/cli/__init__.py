@@ -1,0 +1,9 @@
+"""The `cosmotok` command: one thin function per verb.
+
+Nothing heavy is imported until a verb runs, so that help comes at once.
+"""
+
+from cosmotok.cli import media, models, training
+from cosmotok.cli.app import app, main
+
+__all__ = ["app", "main", "media", "models", "training"]

@@ -1,0 +1,143 @@
+"""Verbs for a clip or photo: reconstruct, encode, decode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cosmotok.cli.app import app
+from cosmotok.cli.options import (
+    CONTEXT,
+    DEFAULT_MODEL,
+    MAX_PIXELS,
+    Context,
+    Device,
+    Dtype,
+    Frames,
+    Json,
+    MaxPixels,
+    Model,
+    Output,
+    Size,
+    Source,
+    Variant,
+    beside_or_here,
+    context_of,
+    default_output,
+    load,
+    peek,
+    progress,
+    size_of,
+)
+from cosmotok.printing import show
+
+
+@app.command()
+def reconstruct(
+    source: Source,
+    output: Output = None,
+    model: Model = DEFAULT_MODEL,
+    variant: Variant = None,
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Also write original | reconstruction | 4x difference.")
+    ] = False,
+    frames: Frames = ":",
+    size: Size = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    attention_context: Context = CONTEXT,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    json: Json = False,
+) -> None:
+    """Encode and decode a video or image, and measure what came back."""
+    from cosmotok.media import parse_frames
+    from cosmotok.pipeline import reconstruct_file
+
+    chosen = parse_frames(frames)
+    name, count = peek(source, chosen, max_pixels)
+    tokenizer = load(model, device, dtype, variant)
+    target = output or default_output(source, f"{name}.{tokenizer.config.variant}", count)
+    beside = target.with_name(f"{target.stem}.side-by-side{target.suffix}") if side_by_side else None
+    with progress(f"reconstructing {source.name}", count) as bar:
+        report = reconstruct_file(
+            tokenizer,
+            source,
+            target,
+            side_by_side=beside,
+            frames=chosen,
+            size=size_of(size),
+            max_pixels=max_pixels,
+            attention_context=context_of(attention_context),
+            advance=bar.advance,
+        )
+    show(report, json)
+
+
+@app.command()
+def encode(
+    source: Source,
+    output: Output = None,
+    model: Model = DEFAULT_MODEL,
+    variant: Variant = None,
+    frames: Frames = ":",
+    size: Size = None,
+    latent_dtype: Annotated[
+        str, typer.Option(help="Of latents in the file: float16, bfloat16 or float32.")
+    ] = "float16",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    attention_context: Context = CONTEXT,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    json: Json = False,
+) -> None:
+    """Encode a video or image to a token file."""
+    from cosmotok.media import parse_frames
+    from cosmotok.pipeline import encode_file
+
+    chosen = parse_frames(frames)
+    name, count = peek(source, chosen, max_pixels)
+    tokenizer = load(model, device, dtype, variant)
+    target = output or beside_or_here(source, f"{name}.{tokenizer.config.variant}.safetensors")
+    if Path(model).exists():
+        model = str(Path(model).resolve())  # the token file may be decoded from another folder
+    with progress(f"encoding {source.name}", count) as bar:
+        report = encode_file(
+            tokenizer,
+            model,
+            source,
+            target,
+            frames=chosen,
+            size=size_of(size),
+            max_pixels=max_pixels,
+            attention_context=context_of(attention_context),
+            latent_dtype=latent_dtype,
+            advance=bar.advance,
+        )
+    show(report, json)
+
+
+@app.command()
+def decode(
+    tokens: Annotated[Path, typer.Argument(help="A token file that `cosmotok encode` wrote.")],
+    output: Output = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Where the model is, if not where the file says.")
+    ] = None,
+    variant: Variant = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    json: Json = False,
+) -> None:
+    """Decode a token file to a video or image."""
+    from cosmotok.pipeline import decode_file
+    from cosmotok.tokenfile import TokenFile
+
+    file = TokenFile(tokens)
+    tokenizer = load(model or file.info.model, device, dtype, variant)
+    suffix = ".png" if file.info.kind == "image" else ".mp4"
+    target = output or beside_or_here(tokens, f"{tokens.stem}.decoded{suffix}")
+    with progress(f"decoding {tokens.name}", file.info.size[0]) as bar:
+        report = decode_file(tokenizer, file, target, advance=bar.advance)
+    show(report, json)

@@ -1,0 +1,197 @@
+"""Verbs for models: info, models, convert, stats, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cosmotok.cli.app import app
+from cosmotok.cli.options import DEFAULT_MODEL, Device, Dtype, Json, Model, Variant, load, progress
+from cosmotok.printing import print_json, print_table, say, show
+
+if TYPE_CHECKING:
+    from cosmotok.config import TokenizerConfig
+
+AnyModel = Annotated[str, typer.Argument(help="A model: bundled name, file, folder or Hub id, of any known kind.")]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit, of a model on the Hub.")]
+
+
+@app.command()
+def info(
+    what: Annotated[str, typer.Argument(help="A media file, a token file, or a model: a name, path or Hub id.")],
+    variant: Variant = None,
+    json: Json = False,
+) -> None:
+    """Tell what a file or model is."""
+    show(describe(what, variant), json)
+
+
+@app.command()
+def models(json: Json = False) -> None:
+    """List the models known by name."""
+    from cosmotok.config import find_model, list_models
+
+    entries = [find_model(name) for name in list_models()]
+    if json:
+        listed = [{"name": e.name, "bundled": e.bundled, "hub": e.hub, **e.config.to_dict()} for e in entries]
+        print_json({"models": listed})
+        return
+    rows = [
+        (
+            entry.name,
+            str(entry.config.kind),
+            shape_of(entry.config),
+            f"{entry.config.vocab_size} codes"
+            if entry.config.is_discrete
+            else f"{entry.config.latent_channels} channels",
+            "bundled" if entry.bundled else f"Hub: {entry.hub}",
+        )
+        for entry in entries
+    ]
+    print_table(("name", "for", "compression", "tokens", "weights"), rows)
+
+
+@app.command()
+def convert(
+    source: AnyModel,
+    target: Annotated[Path, typer.Argument(help="Folder to write.")],
+    to: Annotated[
+        str, typer.Option(help="native (ours), diffusers (AutoencoderKLCosmos) or reference (NVIDIA's model.pt).")
+    ] = "native",
+    variant: Variant = None,
+    weights: Annotated[
+        str, typer.Option(help="Of a training checkpoint: plain, averaged, or auto for the average if there is one.")
+    ] = "auto",
+    revision: Revision = None,
+    json: Json = False,
+) -> None:
+    """Convert a model from any known format to another, bit for bit."""
+    from cosmotok.checkpoint.convert import convert_model
+    from cosmotok.errors import InputError
+
+    if weights not in ("auto", "plain", "averaged"):
+        raise InputError(f"--weights {weights}: expected auto, plain or averaged")
+    chosen: Any = weights
+    show(convert_model(source, target, to, variant=variant, weights=chosen, revision=revision), json)
+
+
+@app.command()
+def stats(
+    data: Annotated[Path, typer.Argument(help="Folder of images and videos, or one of them.")],
+    model: Model = DEFAULT_MODEL,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for the model with these statistics in its config."),
+    ] = None,
+    frames: Annotated[int, typer.Option(help="At most so many frames of each video.")] = 121,
+    variant: Variant = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Mean and deviation of every latent channel, for training diffusion models on latents."""
+    from cosmotok.evaluation.latents import latent_statistics, with_statistics
+    from cosmotok.media import find_media
+    from cosmotok.pipeline import ATTENTION_CONTEXT
+
+    tokenizer = load(model, device, "float32", variant)
+    files = find_media(data) if data.is_dir() else [data]
+    with progress(f"encoding {data.name}", len(files), "files") as bar:
+        found = latent_statistics(
+            tokenizer, files, frames=frames, attention_context=ATTENTION_CONTEXT, advance=bar.advance
+        )
+    for line in found.skipped:
+        say(f"left out: {line}")
+    if output is not None:
+        tokenizer.config = with_statistics(tokenizer.config, found)
+        tokenizer.save_pretrained(output)
+    written = {"output": str(output)} if output is not None else {}
+    show({"mean": list(found.mean), "std": list(found.std), "positions": found.count, **written}, json)
+
+
+@app.command()
+def export(
+    model: AnyModel,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    to: Annotated[str, typer.Option(help="onnx or torch-export.")] = "onnx",
+    variant: Variant = None,
+    dtype: Dtype = "float32",
+    json: Json = False,
+) -> None:
+    """Export encoder, decoder and their streaming steps for use without cosmotok."""
+    from cosmotok.export import export as export_model
+
+    tokenizer = load(model, "cpu", dtype, variant)
+    show(export_model(tokenizer, output, to=to), json)
+
+
+def describe(what: str, variant: str | None) -> dict[str, Any]:
+    """Facts about a media file, token file or model."""
+    from cosmotok.checkpoint.find import is_model
+    from cosmotok.config import find_model
+    from cosmotok.errors import MediaError, UnknownModelError
+
+    path = Path(what)
+    if path.exists():
+        if is_model(path):
+            return describe_model(what, variant)
+        return describe_tokens(path) if path.suffix == ".safetensors" else describe_media(path)
+    try:
+        entry = find_model(what)
+    except UnknownModelError:
+        if path.suffix:
+            raise MediaError(f"{what}: no such file") from None
+        return describe_model(what, variant)
+    if entry.bundled:
+        return describe_model(what, variant)
+    return {"what": "model", "name": entry.name, "hub": entry.hub, **entry.config.to_dict()}
+
+
+def describe_model(name: str, variant: str | None) -> dict[str, Any]:
+    tokenizer = load(name, "cpu", "float32", variant)
+    return {
+        "what": "model",
+        "name": name,
+        "parameters": tokenizer.parameters,
+        "fingerprint": tokenizer.fingerprint,
+        "halves": [half for half in ("encoder", "decoder") if half in tokenizer.halves],
+        **tokenizer.config.to_dict(),
+    }
+
+
+def describe_tokens(path: Path) -> dict[str, Any]:
+    from cosmotok.tokenfile import TokenFile
+
+    tokens = TokenFile(path)
+    facts = {k: str(v) if k == "frame_rate" and v else v for k, v in vars(tokens.info).items() if k != "times"}
+    constant = tokens.info.times is None
+    return {"what": "token file", **facts, "constant_rate": constant, tokens.name: list(tokens.shape)}
+
+
+def describe_media(path: Path) -> dict[str, Any]:
+    from cosmotok.media import open_media
+
+    with open_media(path) as reader:
+        found = reader.info
+    return {
+        "what": found.kind,
+        "path": str(found.path),
+        "width": found.width,
+        "height": found.height,
+        "frames": found.frame_count,
+        "frame_rate": str(found.frame_rate) if found.frame_rate else None,
+        "seconds": float(found.duration) if found.duration else None,
+        "audio": found.has_audio,
+        "codec": found.codec,
+        "pixel_format": found.pixel_format,
+    }
+
+
+def shape_of(config: TokenizerConfig) -> str:
+    factors = (
+        [config.spatial_factor] * 2
+        if config.kind == "image"
+        else [config.temporal_factor, *[config.spatial_factor] * 2]
+    )
+    return "x".join(map(str, factors))

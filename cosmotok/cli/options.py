@@ -1,0 +1,105 @@
+"""Options that several verbs share, and what they stand for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from cosmotok.tokenizer import Tokenizer
+
+DEFAULT_MODEL = "cv4x8x8-tiny"
+
+Source = Annotated[
+    Path, typer.Argument(help="A video, an image, a folder of frames or a pattern such as 'f_%04d.png'.")
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write; by default beside the source.")]
+Model = Annotated[str, typer.Option("--model", "-m", help="Name (see `cosmotok models`), path or Hub id.")]
+Variant = Annotated[
+    str | None, typer.Option(help="Published name of what a model's files hold, where they do not tell.")
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16, or auto: bfloat16 on CUDA, else float32.")]
+Frames = Annotated[str, typer.Option(help="Frames A:B of the source, from 0, B left out; e.g. 0:49 or 100:.")]
+Size = Annotated[str | None, typer.Option(help="Resize the source to WxH first, e.g. 640x360.")]
+MaxPixels = Annotated[int, typer.Option(help="Refuse frames of more pixels than this.")]
+Context = Annotated[
+    str,
+    typer.Option(help="Latent frames that temporal attention looks back on: a number, or 'all' (memory grows)."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
+MAX_PIXELS = 64_000_000
+CONTEXT = "32"
+
+
+def load(model: str, device: str, dtype: str, variant: str | None = None) -> Tokenizer:
+    """The tokenizer, where and as what the options say."""
+    import torch
+
+    from cosmotok.errors import InputError
+    from cosmotok.tokenizer import Tokenizer
+
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype not in {*dtypes, "auto"}:
+        raise InputError(f"--dtype {dtype}: expected {', '.join(dtypes)} or auto")
+    place = device_of(device)
+    automatic = torch.bfloat16 if place.startswith("cuda") else torch.float32
+    return Tokenizer.from_pretrained(model, variant=variant, device=place, dtype=dtypes.get(dtype, automatic))
+
+
+def device_of(name: str) -> str:
+    import torch
+
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def size_of(text: str | None) -> tuple[int, int] | None:
+    from cosmotok.media import parse_size
+
+    return None if text is None else parse_size(text)
+
+
+def context_of(text: str) -> int | None:
+    from cosmotok.errors import InputError
+
+    if text == "all":
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise InputError(f"--attention-context {text}: expected a number of latent frames from 1, or 'all'")
+    return int(text)
+
+
+def peek(source: Path, frames: slice, max_pixels: int) -> tuple[str, int | None]:
+    """The source's name without suffix, and how many frames are to come; 0 for a still image."""
+    from cosmotok.media import open_media
+
+    with open_media(source, frames=frames, max_pixels=max_pixels) as reader:
+        count = 0 if reader.info.kind == "image" else reader.info.frame_count
+    name = source.resolve().name if source.is_dir() else source.stem
+    if source.exists():
+        return name, count
+    return re.sub(r"%\d*d|[*?]", "", name).strip("._- ") or "frames", count  # a pattern
+
+
+def default_output(source: Path, name: str, count: int | None) -> Path:
+    return beside_or_here(source, name + (".png" if count == 0 else ".mp4"))
+
+
+def beside_or_here(source: Path, name: str) -> Path:
+    """`name` in the source's folder, or in this one where that cannot be written."""
+    import os
+
+    folder = source.resolve().parent
+    return (source.parent if os.access(folder, os.W_OK) else Path()) / name
+
+
+def progress(label: str, count: int | None, unit: str = "frames") -> Any:
+    """A progress bar, of an unknown number of frames if need be."""
+    from cosmotok.progress import Progress
+
+    return Progress(label, count or None, unit)
