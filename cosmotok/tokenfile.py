@@ -7,6 +7,7 @@ says whose tokens these are, and the clip's true size, rate and times.
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -151,16 +152,17 @@ class TokenWriter:
         ).encode()
         header += b" " * (-len(header) % 8)
         with atomic_path(self.path) as temporary, temporary.open("wb") as file:
-            self._spool.flush()
             file.write(len(header).to_bytes(8, "little") + header)
-            spooled = np.memmap(self._spool, dtype=f"u{itemsize}", mode="r", shape=self._shape)
             if self.config.is_discrete:
-                for frame in spooled:
-                    file.write(frame.tobytes())
+                self._spool.seek(0)
+                shutil.copyfileobj(self._spool, file)
             else:
-                for channel in range(shape[0]):
-                    for frame in spooled:
-                        file.write(frame[channel].tobytes())
+                channels, frames, *grid = shape
+                plane = int(np.prod(grid)) * itemsize
+                for channel in range(channels):
+                    for frame in range(frames):
+                        self._spool.seek((frame * channels + channel) * plane)
+                        file.write(self._spool.read(plane))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

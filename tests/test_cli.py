@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -335,16 +336,85 @@ def test_a_model_from_a_folder_is_found_again(clip, tmp_path, run, monkeypatch):
     assert code == 0, err
 
 
-def test_training_on_photos_alone(tmp_path, run):
-    folder = tmp_path / "photos"
-    folder.mkdir()
+QUICK = [
+    *("init_batches=0", "start=cv4x8x8-tiny", "data.workers=0", "data.image_every=1", "save_every=1", "log_every=1"),
+    "stages=[{steps: 2, frames: 1, crop: 32, clips: 1, images: 2}]",
+]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
     for i in range(2):
         Image.fromarray(moving(1 + i, 100, 100)[i]).save(folder / f"{i}.png")
-    code, _, err = run("train", folder, "-o", tmp_path / "own", "--start", "cv4x8x8-tiny", "--steps", "2")
+    return folder
+
+
+def test_training_and_resuming(photos, tmp_path, run):
+    own = tmp_path / "own"
+    code, _, err = run("train", "--recipe", "cv4x8x8-tiny", photos, "-o", own, *QUICK)
     assert code == 0, err
-    tokenizer = Tokenizer.from_pretrained(tmp_path / "own")
+    tokenizer = Tokenizer.from_pretrained(own)
     assert tokenizer.config.variant == "own"
     assert tokenizer.fingerprint != Tokenizer.from_pretrained("cv4x8x8-tiny").fingerprint
+    code, _, err = run("train", "--recipe", "cv4x8x8-tiny", photos, "-o", own, *QUICK)
+    assert code == 1
+    assert "--resume" in err
+    assert run("train", "-o", own, "--resume")[0] == 0
+
+
+def test_a_dry_run_trains_nothing(photos, tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("train", "--recipe", "dv8x16x16-720p", "--dry-run")
+    assert code == 0, err
+    for words in ("learning_rate: 0.0001", "parameters: 110,898,294", "memory, estimated", "steps per epoch"):
+        assert words in out
+    facts = json.loads(run("train", "--recipe", "cv4x8x8-tiny", photos, *QUICK, "--dry-run", "--json")[1])
+    assert facts["recipe"]["model"] == "cv4x8x8-tiny"
+    assert facts["parameters"] == 1_409_392
+    assert facts["steps_per_epoch"] == [1]
+    assert files(tmp_path) == set()
+
+
+def test_data_are_checked_before_training(photos, tmp_path, run):
+    assert run("train", photos, "--check-data")[0] == 0
+    broken = tmp_path / "broken"
+    shutil.copytree(photos, broken)
+    (broken / "bad.jpg").write_bytes(b"no picture")
+    code, out, _ = run("train", broken, "--check-data")
+    assert code == 1
+    assert "bad.jpg" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--recipe"),
+        (["--recipe", "cv4x8x8-tny"], "did you mean cv4x8x8-tiny"),
+        (["--recipe", "cv4x8x8-tiny", "sead=3"], "did you mean seed"),
+        (["--recipe", "cv4x8x8-tiny"], "data.train"),
+        (["--recipe", "cv4x8x8-tiny", "no/such/folder"], "no/such/folder"),
+        (["--resume", "-o", "no/such/run"], "recipe"),
+    ],
+)
+def test_training_that_cannot_start(arguments, words, tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("train", *arguments)
+    assert code == 1
+    assert words in err
+    assert err.count("\n") == 1
+    assert files(tmp_path) == set()
+
+
+def test_statistics_of_latents(photos, tmp_path, run):
+    code, out, err = run("stats", photos, "-o", tmp_path / "m", "--json")
+    assert code == 0, err
+    facts = json.loads(out)
+    assert len(facts["mean"]) == len(facts["std"]) == 16
+    assert Tokenizer.from_pretrained(tmp_path / "m").config.latents_std == tuple(facts["std"])
+    code, _, err = run("stats", photos, "-m", "dv4x8x8-tiny")
+    assert code == 1
+    assert "discrete" in err
 
 
 def test_damaged_token_files(clip, tmp_path, run):

@@ -73,7 +73,12 @@ class MediaReader:
         origin: Fraction | None = None
         zero: Fraction | None = None
         count = 0
-        for raw in self._source.decode():
+        frames = self._source.decode()
+        if isinstance(self._source, VideoSource):
+            later = self._source.decode_from(self._start)
+            if later is not None:
+                frames, count, origin = later, self._start, self._source.origin
+        for raw in frames:
             count += 1
             if origin is None:
                 origin = raw.time
@@ -87,6 +92,17 @@ class MediaReader:
                 return
         if zero is None:
             raise self._nothing_left(count)
+
+    def times(self) -> list[Fraction]:
+        """Seconds of every frame of the whole file, the first one's being 0; still pictures have [0].
+
+        Where the packets of a video tell the times, nothing is decoded; else all of it is.
+
+        Raises `MediaError` where the file turns out to be damaged or cut short.
+        """
+        if isinstance(self._source, VideoSource):
+            return self._source.times()
+        return [raw.time for raw in self._source.decode()]
 
     def close(self) -> None:
         """End all iterators and release the files they hold."""
@@ -152,7 +168,8 @@ def open_media(
     path: an image, a video, an animated GIF/WebP/PNG (a video), a folder of images (a video at 24 frames per
         second, in natural order), or a pattern for such images: "dir/frame_%04d.png", or a glob with * and ?.
         An animation of one frame is an image. The content decides, not the suffix.
-    frames: which frames to deliver, ``slice(a, b)``: a first, b left out, counted from 0; step 1.
+    frames: which frames to deliver, ``slice(a, b)``: a first, b left out, counted from 0; step 1. Videos are decoded
+        from the keyframe before a where that gives the same frames, else from the start.
     size: (width, height) to scale to (Lanczos); None keeps the file's own.
     max_pixels: the most pixels a frame may have, against files that would fill the memory.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,19 @@ from cosmotok.errors import MediaError
 
 from .container import MEDIA_ERRORS, missing_bytes, opened, orientation_of, oriented, video_stream
 from .convert import FrameConverter
+from .index import PacketIndex, packet_index
 from .info import DEFAULT_RATE, MediaInfo, RawFrame, ReadOptions
 
 __all__ = ["VideoSource"]
 
+_WORTH_SEEKING = 16  # frames: so few are sooner decoded than found
+
 
 class VideoSource:
-    """A video file. A frame whose size changes in mid-stream is scaled to the size of the first one."""
+    """A video file. A frame whose size changes in mid-stream is scaled to the size of the first one.
+
+    origin: the first frame's time by the file's clock, in seconds.
+    """
 
     def __init__(self, path: Path, options: ReadOptions) -> None:
         self._path = path
@@ -34,6 +41,7 @@ class VideoSource:
             first = next(_decoded(path, container, stream), None)
             if first is None:
                 raise MediaError(f"{path}: no frame of this video can be decoded; is it damaged or cut short?")
+            self.origin = _time(first, stream) or Fraction(0)
             self._matrix = orientation_of(first)
             self._lines = first.height
             swapped = self._matrix is not None and self._matrix[0, 0] == 0
@@ -57,17 +65,57 @@ class VideoSource:
     def decode(self) -> Iterator[RawFrame]:
         with opened(self._path) as container:
             stream = video_stream(container, self._path)
-            converter = FrameConverter(self._coded_size, self._lines)
-            last: Fraction | None = None
-            count = 0
-            for frame in _decoded(self._path, container, stream):
-                self._options.check(self._path, frame.width, frame.height)
-                time = _time(frame, stream)
-                if last is not None and (time is None or time <= last):
-                    time = last + 1 / self._rate
-                last = time or Fraction(0)
-                yield RawFrame(last, partial(self._pixels, converter, frame, count))
-                count += 1
+            yield from self._raw(_decoded(self._path, container, stream), stream, 0)
+
+    def decode_from(self, start: int) -> Iterator[RawFrame] | None:
+        """The same frames from number `start` on, decoded from the keyframe before it.
+
+        None where that would save nothing, or might give other frames than decoding from the start of the file.
+        """
+        if start < _WORTH_SEEKING:
+            return None
+        index = self._index(until=start)
+        if index is None or start >= len(index.pts) or index.keyframe_before(start) == 0:
+            return None
+        frames = self._jump(index, start)
+        try:
+            first = next(frames, None)
+        except MediaError:
+            return None  # from the start, it is known how many frames are good
+        return None if first is None else chain([first], frames)
+
+    def _jump(self, index: PacketIndex, start: int) -> Iterator[RawFrame]:
+        with opened(self._path) as container:
+            stream = video_stream(container, self._path)
+            if not index.skip_to(start, container, stream):
+                return
+            frames = index.frames_from(start, _decoded(self._path, container, stream, start))
+            if frames is not None:
+                yield from self._raw(frames, stream, start)
+
+    def times(self) -> list[Fraction]:
+        """Seconds of every frame, the first one's being 0; without decoding where packets tell."""
+        index = None if missing_bytes(self._path) else self._index(until=None)
+        if index is None:
+            return [raw.time - self.origin for raw in self.decode()]
+        return [int(ticks) * index.time_base for ticks in index.pts - index.pts[0]]
+
+    def _index(self, until: int | None) -> PacketIndex | None:
+        index = packet_index(self._path, until)
+        return index if index is not None and index.origin == self.origin else None
+
+    def _raw(self, frames: Iterator[av.VideoFrame], stream: Any, count: int) -> Iterator[RawFrame]:
+        """Decoded frames, the first of which has the number `count`, with rising times."""
+        converter = FrameConverter(self._coded_size, self._lines)
+        last: Fraction | None = None
+        for frame in frames:
+            self._options.check(self._path, frame.width, frame.height)
+            time = _time(frame, stream)
+            if last is not None and (time is None or time <= last):
+                time = last + 1 / self._rate
+            last = time or Fraction(0)
+            yield RawFrame(last, partial(self._pixels, converter, frame, count))
+            count += 1
         if missing_bytes(self._path) and not (self._claimed and count >= self._claimed):
             raise _damaged(self._path, count)
 
@@ -91,10 +139,9 @@ def _damaged(path: Path, count: int) -> MediaError:
     return MediaError(f"{path}: {what}; the first {frames} can be read, with frames :{count}")
 
 
-def _decoded(path: Path, container: Any, stream: Any) -> Iterator[av.VideoFrame]:
-    """All frames of a stream; a decoder's or demuxer's error becomes a `MediaError` with the count so far."""
+def _decoded(path: Path, container: Any, stream: Any, count: int = 0) -> Iterator[av.VideoFrame]:
+    """All frames of a stream; a decoder's or demuxer's error becomes a `MediaError` with the `count` so far."""
     stream.thread_type = "AUTO"
-    count = 0
     packets = container.demux(stream)
     while True:
         try:

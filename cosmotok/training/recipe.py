@@ -2,85 +2,216 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
 
+from cosmotok.config import TokenizerConfig, find_model, suggest
 from cosmotok.errors import ConfigError
+from cosmotok.training.data.options import DataOptions
+from cosmotok.training.losses.options import LossOptions
+from cosmotok.training.optimizers import OptimizerOptions
+from cosmotok.training.schedule import ScheduleOptions
 
-__all__ = ["Phase", "Recipe"]
+__all__ = ["Recipe", "Stage", "ValidationOptions"]
+
+
+DISCRIMINATOR_FIELDS = {"discriminators", "discriminator_width", "discriminator_layers", "lecam_decay"}
 
 
 @dataclass(frozen=True)
-class Phase:
-    """A part of the run with crops of one shape.
+class Stage:
+    """A part of the run with batches of one shape and one set of losses."""
 
-    Early phases see many small clips, late ones long and large ones, whose attention looks further.
-    """
-
-    until: float
-    """Share of the run at which the phase ends, in (0, 1]."""
+    steps: int
     frames: int
     """Frames per clip: 1 + a multiple of the temporal factor."""
     crop: int
     """Height and width in pixels: a multiple of the spatial factor."""
     clips: int
-    """Clips per video batch."""
+    """Clips per video batch, over all processes."""
     images: int
-    """Images per image batch."""
+    """Images per image batch, over all processes."""
+    loss: dict[str, Any] = field(default_factory=dict)
+    """Changes to the recipe's `loss`. Steps of a weight's schedule count from the start of the run."""
+    rate: float = 1.0
+    """Factor of all learning rates."""
+    freeze_encoder: bool = False
+
+
+@dataclass(frozen=True)
+class ValidationOptions:
+    """How the averaged weights are measured on `data.validation`, where that names any."""
+
+    every: int = 1000
+    """Steps between two measurements."""
+    frames: int = 33
+    """Of each video, from its start."""
+    videos: int | None = 8
+    """At most so many; null for all."""
+    images: int | None = 24
+    lpips_weights_path: str | None = None
+    """torchvision's VGG-16 weights; LPIPS is measured only with them."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training run. The run ends after `steps` or `minutes`, whichever comes first, and the learning rate with it.
+    """A training run: stages one after the other, then the averaged weights are the model.
 
-    Losses supervise the decoder's output alone (paper section 3.2); the optimisers and the fast average of the
-    weights are our own choice, for short runs.
+    Losses supervise the decoder's output alone (paper section 3.2). Published settings are the defaults where they
+    are known.
 
     Raises:
         ConfigError: where values make no sense.
     """
 
-    phases: tuple[Phase, ...] = (
-        Phase(until=0.4, frames=9, crop=96, clips=3, images=6),
-        Phase(until=0.8, frames=9, crop=128, clips=2, images=4),
-        Phase(until=1.0, frames=17, crop=160, clips=1, images=3),
-    )
-    steps: int = 20_000
-    minutes: float = float("inf")
-    image_every: int = 4
-    """Every how many steps the batch is of images; 0 for never."""
-    learning_rate: float = 5e-3
-    """Of Muon, for matrices and kernels."""
-    vector_rate: float = 1e-3
-    """Of AdamW, for biases and norms."""
-    shortcut_rate: float = 2e-5
-    """Of AdamW, for the linear shortcuts."""
-    betas: tuple[float, float] = (0.9, 0.99)
-    """Of AdamW."""
-    weight_decay: float = 0.01
-    warmup_steps: int = 100
-    decay_from: float = 0.4
-    """Share of the run after which the learning rates fall to zero."""
+    name: str
+    model: str
+    """A known model's name: its shape."""
+    stages: list[Stage]
+    model_changes: dict[str, Any] = field(default_factory=dict)
+    """Fields of `TokenizerConfig` that differ from the model's."""
+    start: str | None = None
+    """Weights to start from, as `Tokenizer.from_pretrained` takes them: of the same shape, or, for a discrete model
+    with linear shortcuts, of the continuous one. Null for fresh ones."""
+    init_batches: int = 0
+    """Batches that linear shortcuts are fitted to before the first step: to the best linear transform (KLT) where the
+    weights are fresh, to the continuous model's latents where a discrete one starts from it. 0 leaves noise."""
+    train: Literal["all", "decoder"] = "all"
+    data: DataOptions = field(default_factory=DataOptions)
+    loss: LossOptions = field(default_factory=LossOptions)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    ema_decay: float = 0.9999
     max_grad_norm: float = 1.0
-    ema_decay: float = 0.999
-    charbonnier_epsilon: float = 0.05
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    """Of the arithmetic; weights, their average and the optimiser's state are float32 always."""
+    accumulate: int = 1
+    """Parts that a batch is cut into, computed one after the other, to save memory."""
+    activation_checkpointing: bool = False
+    """Compute the blocks' activations again in the backward pass rather than keep them: less memory, a third slower."""
+    shard: bool = False
+    """Whether several processes split weights, average and optimiser state among them (FSDP2), each to hold less."""
+    compile: bool = False
+    """Whether to compile the network with `torch.compile`."""
     seed: int = 0
+    """Of weights, crops and their order."""
+    minutes: float | None = None
+    """End after so many minutes of training, if that is sooner than the stages do; stages and learning rates then go by
+    the share of the time. Such a run is not repeated to the bit."""
+    skips_in_a_row: int = 20
+    """Steps with a loss or gradient that is not finite are skipped; after so many in a row the run stops."""
+    log_every: int = 50
+    save_every: int = 1000
+    keep: int = 2
+    """Checkpoints that are kept."""
+    validation: ValidationOptions = field(default_factory=ValidationOptions)
+    trackers: list[str] = field(default_factory=list)
+    """Of Accelerate: tensorboard, wandb, mlflow and so on."""
 
     def __post_init__(self) -> None:
-        ends = [phase.until for phase in self.phases]
-        if not ends or ends != sorted(ends) or ends[-1] != 1.0:
-            raise ConfigError(f"phases end at {ends}: expected rising shares of the run, the last one 1.0")
-        for phase in self.phases:
-            if phase.until <= 0 or phase.clips < 1 or phase.images < 1:
-                raise ConfigError(f"{phase}: expected until above 0, and clips and images of at least 1")
-        if self.charbonnier_epsilon <= 0:
-            raise ConfigError(f"charbonnier_epsilon={self.charbonnier_epsilon}: expected above 0")
-        if self.steps < 1 or self.minutes <= 0:
-            raise ConfigError(f"steps={self.steps}, minutes={self.minutes}: expected a run of some length")
-        if not 0 < self.ema_decay < 1 or self.learning_rate <= 0:
+        if not self.stages:
+            raise ConfigError("stages=[]: expected at least one stage")
+        for path, value, least in self._whole_numbers():
+            if value < least:
+                raise ConfigError(f"{path}={value}: expected a whole number of at least {least}")
+        for path, number, low, high in self._numbers():
+            if not low < number < high:  # neither is NaN
+                bound = f"above {low:g}" + ("" if high == math.inf else f" and below {high:g}")
+                raise ConfigError(f"{path}={number}: expected a number {bound}")
+        for index, stage in enumerate(self.stages):
+            self.loss_of(index)
+            shared = set(stage.loss) & DISCRIMINATOR_FIELDS
+            if shared:
+                raise ConfigError(f"stages.{index}.loss.{min(shared)}: all stages share one set; expected it in loss")
+        config = self.config
+        for index, stage in enumerate(self.stages):
+            time, space = config.temporal_factor, config.spatial_factor
+            if (stage.frames - 1) % time or stage.crop % space:
+                raise ConfigError(
+                    f"stages.{index}: frames={stage.frames}, crop={stage.crop} do not fit {config.variant}: expected "
+                    f"frames = 1 + a multiple of {time} and crop a multiple of {space}"
+                )
+        if self.init_batches and not config.linear_shortcut:
             raise ConfigError(
-                f"ema_decay={self.ema_decay}, learning_rate={self.learning_rate}: expected 0..1 and above 0"
+                f"init_batches={self.init_batches}: {config.variant} has no linear shortcuts to fit; set it to 0, or "
+                "model_changes.linear_shortcut=true"
             )
+        if self.shard and self.optimizer.name == "muon":
+            raise ConfigError("shard=true: Muon needs whole matrices; set optimizer.name=adamw")
+        if self.shard and any(stage.freeze_encoder for stage in self.stages):
+            raise ConfigError("shard=true: what is split cannot be frozen on the way; expected train=decoder instead")
+        if self.train == "decoder" and self.start is None:
+            raise ConfigError("train=decoder: expected start, the model whose encoder stays as it is")
 
-    def phase(self, progress: float) -> Phase:
-        """The phase at `progress` in [0, 1]."""
-        return next(phase for phase in self.phases if progress <= phase.until)
+    def _whole_numbers(self) -> list[tuple[str, int, int]]:
+        found = [
+            (f"stages.{i}.{name}", getattr(stage, name), 1)
+            for i, stage in enumerate(self.stages)
+            for name in ("steps", "frames", "crop", "clips", "images")
+        ]
+        found += [(name, getattr(self, name), 1) for name in ("accumulate", "log_every", "save_every", "keep")]
+        return [
+            *found,
+            *((name, getattr(self, name), 0) for name in ("seed", "init_batches")),
+            ("skips_in_a_row", self.skips_in_a_row, 1),
+            ("validation.every", self.validation.every, 1),
+        ]
+
+    def _numbers(self) -> list[tuple[str, float, float, float]]:
+        found = [(f"stages.{i}.rate", stage.rate, 0.0, math.inf) for i, stage in enumerate(self.stages)]
+        found += [("ema_decay", self.ema_decay, 0.0, 1.0), ("max_grad_norm", self.max_grad_norm, 0.0, math.inf)]
+        return found if self.minutes is None else [*found, ("minutes", self.minutes, 0.0, math.inf)]
+
+    @property
+    def config(self) -> TokenizerConfig:
+        """Of the tokenizer that is trained.
+
+        Raises:
+            UnknownModelError: for an unknown model.
+            ConfigError: where the changes do not fit it.
+        """
+        known = {f.name for f in fields(TokenizerConfig)}
+        for key in self.model_changes:
+            if key not in known:
+                raise ConfigError(f"model_changes.{key}: unknown key{suggest(key, known)}")
+        base = find_model(self.model).config
+        # a different number of latent frames per step follows from another temporal factor
+        derived = {"chunk": 0} if "temporal_factor" in self.model_changes else {}
+        return TokenizerConfig.from_dict(base.to_dict() | derived | dict(self.model_changes))
+
+    @property
+    def steps(self) -> int:
+        """Of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def loss_of(self, index: int) -> LossOptions:
+        """The losses of a stage.
+
+        Raises:
+            ConfigError: for a key that losses do not have, or a value that makes no sense.
+        """
+        known = {f.name for f in fields(LossOptions)}
+        changes = self.stages[index].loss
+        for key in changes:
+            if key not in known:
+                raise ConfigError(f"stages.{index}.loss.{key}: unknown key{suggest(key, known)}")
+        return replace(self.loss, **changes)
+
+    def stage_at(self, position: float) -> int:
+        """The index of the stage at `position`, in steps from the start of the run."""
+        for index, stage in enumerate(self.stages):
+            if position < stage.steps:
+                return index
+            position -= stage.steps
+        return len(self.stages) - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for YAML and JSON."""
+        return plain(asdict(self))
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,170 @@
+"""`export`: a tokenizer's networks as files that other runtimes read, with a manifest that says how."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cosmotok import __version__
+from cosmotok.config import suggest
+from cosmotok.errors import CheckpointError, InputError
+from cosmotok.export.capture import FORMATS, require_onnx, write_graph
+from cosmotok.export.graphs import EVERYTHING, PARTS, Graph, graphs_of
+from cosmotok.export.runner import MANIFEST, MANIFEST_VERSION, OnnxTokenizer, ProgramTokenizer, read_manifest
+from cosmotok.export.shapes import AXES
+from cosmotok.export.verify import verify as verify_parts
+from cosmotok.media.atomic import write_error
+from cosmotok.tokenizer import Tokenizer
+
+__all__ = ["export"]
+
+LARGEST = 2**31 - 2**24
+"""Bytes of weights that fit into one ONNX file, with room for the graph."""
+RUNNERS = {"onnx": OnnxTokenizer, "torch-export": ProgramTokenizer}
+
+
+def export(
+    tokenizer: Tokenizer,
+    folder: str | os.PathLike[str],
+    *,
+    to: str = "onnx",
+    parts: Sequence[str] | None = None,
+    verify: bool = True,
+    progress: Callable[[str], None] | None = None,
+) -> list[Path]:
+    """Writes the networks of `tokenizer` as float32 graphs, free in batch, height, width and number of frames.
+
+    Each graph is one file with its weights: `encoder` and `decoder` take a whole clip at once; `encoder_first`,
+    `encoder_next`, `decoder_first`, `decoder_next` are the steps of a stream (`encoder_steps`, `decoder_steps`), whose
+    state goes in and comes out as tensors. `manifest.json` beside them has names and shapes of all.
+
+    Frames are (B, 3, T, H, W) in [-1, 1] with H and W multiples of `spatial_factor` and T = 1 + a multiple of
+    `temporal_factor`; padding to that is the caller's (`OnnxTokenizer` does it). Tokens are float32 latents or int32
+    indices.
+
+    Args:
+        folder: made if need be. Files of an earlier export there are replaced; nothing half-written stays.
+        to: "onnx" or "torch-export".
+        parts: of `PARTS`; all that the tokenizer has unless given. An image tokenizer has no steps.
+        verify: whether to run what was exported at other sizes, and to compare, before it gets its name.
+        progress: called with the name of each graph as its turn comes.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: for an unknown `to` or part, or a part that this tokenizer does not have.
+        MissingExtraError: without the packages for ONNX.
+        ExportError: where torch cannot export it, or results differ from the network's.
+        MediaError: where the folder cannot be written.
+    """
+    if to not in FORMATS:
+        raise InputError(f"to={to!r}: expected one of {', '.join(FORMATS)}{suggest(str(to), FORMATS)}")
+    chosen = _choose(tokenizer, parts)
+    folder = Path(os.path.realpath(folder))
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; expected the name of a folder")
+    if to == "onnx":
+        require_onnx()
+    fingerprint = tokenizer.fingerprint
+    tokenizer = copy.deepcopy(tokenizer).to("cpu", torch.float32)
+    tokenizer.network.requires_grad_(False)
+    if to == "onnx":
+        _check_size(tokenizer)
+    temporary = folder.with_name(f".{folder.name[:100]}.{secrets.token_hex(4)}")
+    try:
+        temporary.mkdir(parents=True)
+        graphs: dict[str, Any] = {}
+        state: dict[str, Any] = {}
+        for part in chosen:
+            for graph in graphs_of(tokenizer.network, tokenizer.config, part):
+                if progress is not None:
+                    progress(graph.name)
+                file = graph.name + FORMATS[to][0]
+                write_graph(graph, to, temporary / file)
+                graphs[graph.name] = _describe(graph, file)
+                if graph.state:
+                    state[graph.half] = [{"name": tensor.name, "frames": tensor.frames} for tensor in graph.state]
+        _write_manifest(temporary, tokenizer, fingerprint, to, graphs, state)
+        if verify:
+            if progress is not None:
+                progress("verify")
+            verify_parts(tokenizer, RUNNERS[to](temporary), chosen)
+        return _move(temporary, folder, [graph["file"] for graph in graphs.values()])
+    except OSError as error:
+        raise write_error(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _choose(tokenizer: Tokenizer, parts: Sequence[str] | None) -> list[str]:
+    """The parts to export, in the order of `PARTS`."""
+    network, config = tokenizer.network, tokenizer.config
+    halves = [half for half in ("encoder", "decoder") if getattr(network, half) is not None]
+    there = [part for part in PARTS if part.partition("_")[0] in halves]
+    if config.kind == "image":
+        there = [part for part in there if not part.endswith("_steps")]
+    if parts is None:
+        return there
+    if isinstance(parts, str) or not parts:
+        raise InputError(f"parts={parts!r}: expected a list of some of {', '.join(there)}")
+    for part in parts:
+        if part not in PARTS:
+            raise InputError(f"parts: unknown {part!r}; expected some of {', '.join(PARTS)}")
+        if part not in there:
+            raise InputError(f"parts: {config.variant} has no {part}; expected some of {', '.join(there)}")
+    return [part for part in there if part in parts]
+
+
+def _check_size(tokenizer: Tokenizer) -> None:
+    for half in ("encoder", "decoder"):
+        module = getattr(tokenizer.network, half)
+        size = sum(4 * p.numel() for p in module.parameters()) if module is not None else 0
+        if size > LARGEST:
+            raise InputError(
+                f"{tokenizer.config.variant}: its {half} has {size / 2**30:.1f} GiB of float32 weights, and an ONNX "
+                "file holds 2; export to torch-export"
+            )
+
+
+def _describe(graph: Graph, file: str) -> dict[str, Any]:
+    inputs, outputs = ([port.to_dict() for port in ports] for ports in (graph.inputs, graph.outputs))
+    return {"file": file, "inputs": inputs, "outputs": outputs}
+
+
+def _write_manifest(
+    folder: Path, tokenizer: Tokenizer, fingerprint: str, to: str, graphs: dict[str, Any], state: dict[str, Any]
+) -> None:
+    manifest = {
+        "manifest_version": MANIFEST_VERSION,
+        "cosmotok": __version__,
+        "torch": torch.__version__,
+        "to": to,
+        "config": tokenizer.config.to_dict(),
+        "fingerprint": fingerprint,
+        "least_sizes": AXES,
+        "attention_context_for_all": EVERYTHING,
+        "graphs": graphs,
+        "state": state,
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def _move(new: Path, folder: Path, files: list[str]) -> list[Path]:
+    """Moves `files` and the manifest from `new` to `folder`, that last: without one, a folder is no export."""
+    folder.mkdir(exist_ok=True)
+    with contextlib.suppress(CheckpointError):  # no export, or a damaged one: there is nothing to clear away
+        old = read_manifest(folder)
+        (folder / MANIFEST).unlink()
+        for graph in old["graphs"].values():
+            (folder / Path(graph["file"]).name).unlink(missing_ok=True)
+    return [(new / name).replace(folder / name) for name in [*files, MANIFEST]]

@@ -1,0 +1,105 @@
+"""Proof that exported graphs do what the network does: both run on noise of several sizes, whole and as streams."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from cosmotok.errors import CosmotokError
+from cosmotok.export.runner import ExportedTokenizer
+from cosmotok.network import FSQ, StreamState
+from cosmotok.streaming import StreamDecoder, StreamEncoder
+from cosmotok.tokenizer import Tokenizer, pad_edges
+
+__all__ = ["ExportError", "tokens_agree", "verify"]
+
+TOLERANCE = 1e-4
+MARGIN = 1e-3
+"""How near to a rounding boundary of FSQ, in steps, a value may be for its index to differ."""
+SIZES = ((1, 1, 4), (3, 2, 1))
+"""Batch, latent height and latent width. Ones are where exporters go wrong; but not all at once, since the groups of an
+image network's norms are then of a few values, and rounding decides over those."""
+
+
+class ExportError(CosmotokError):
+    """A network cannot be exported, or what was exported gives other results."""
+
+
+class Latents:
+    """A tokenizer's encoder without the rounding of FSQ, for streams of what comes before it."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.config = replace(tokenizer.config, levels=())
+        self.network = tokenizer.network
+
+    @torch.no_grad()
+    def encode_step(self, frames: Tensor, state: StreamState) -> Tensor:
+        return self.network.encode(pad_edges(frames, self.config.spatial_factor), state)
+
+    def decode_step(self, tokens: Tensor, state: StreamState) -> Tensor:
+        raise NotImplementedError
+
+    def empty_tokens(self, batch: int, height: int, width: int) -> Tensor:
+        _, h, w = self.config.grid(1, height, width)
+        return torch.empty(batch, self.config.latent_channels, 0, h, w)
+
+
+def verify(tokenizer: Tokenizer, exported: ExportedTokenizer, parts: list[str]) -> None:
+    """Compares the exported `parts` with `tokenizer`, which is on the CPU in float32.
+
+    Raises:
+        ExportError: where latents or frames differ by more than 1e-4 of their range, or an index whose value was not
+            within 1e-3 of a rounding boundary.
+    """
+    config = tokenizer.config
+    noise = torch.Generator().manual_seed(0)
+    for batch, height, width in SIZES:
+        for latent_frames in (1, config.chunk + 2):
+            frames = 1 + (latent_frames - 1) * config.temporal_factor
+            size = (batch, 3, frames, height * config.spatial_factor, width * config.spatial_factor)
+            video = torch.rand(size, generator=noise) * 2 - 1
+            grid = (batch, latent_frames, height, width)
+            if config.vocab_size is not None:
+                tokens = torch.randint(config.vocab_size, grid, generator=noise, dtype=torch.int32)
+            else:
+                tokens = torch.randn(grid, generator=noise).unsqueeze(1).repeat(1, config.latent_channels, 1, 1, 1)
+            for context in (None, 2):
+                for part in parts:
+                    if part.endswith("_steps") or context is None:
+                        data = video if part.startswith("encoder") else tokens
+                        _compare(tokenizer, exported, part, data, context)
+
+
+def _compare(tokenizer: Tokenizer, exported: ExportedTokenizer, part: str, data: Tensor, context: int | None) -> None:
+    half, _, steps = part.partition("_")
+    quantizer = tokenizer.network.quantizer if half == "encoder" else None
+    if half == "encoder":
+        expected = _streamed(StreamEncoder(Latents(tokenizer), context), data)
+        got = _streamed(StreamEncoder(exported, context), data) if steps else exported.encode(data)
+    else:
+        expected = _streamed(StreamDecoder(tokenizer, context), data)
+        got = _streamed(StreamDecoder(exported, context), data) if steps else exported.decode(data)
+    if quantizer is not None:
+        wrong = int((~tokens_agree(got, expected, quantizer)).sum())
+        if wrong:
+            raise ExportError(f"{part}: {wrong} of {got.numel()} tokens differ from the network's; nothing was written")
+        return
+    difference = (got - expected).abs().max().item()
+    if not difference <= TOLERANCE * max(1.0, expected.abs().max().item()):
+        raise ExportError(f"{part}: results differ from the network's by up to {difference:.2g}; nothing was written")
+
+
+def _streamed(stream: StreamEncoder | StreamDecoder, data: Tensor) -> Tensor:
+    results = [stream.push(data), stream.flush()]
+    return torch.cat(results, dim=1 if results[0].ndim == 4 else 2)
+
+
+def tokens_agree(indices: Tensor, latents: Tensor, quantizer: FSQ) -> Tensor:
+    """Where `indices` (B, T', H', W') are those of `latents` (B, C, T', H', W'), or differ by a hair's rounding."""
+    bounded = quantizer.bound(latents.movedim(1, -1))
+    digits = indices.unsqueeze(-1) // quantizer.basis % quantizer.size - quantizer.middle
+    return ((bounded - digits).abs() <= 0.5 + MARGIN).all(dim=-1)

@@ -1,0 +1,234 @@
+"""Curves of a training run: what is plotted, and how it looks."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cosmotok.errors import MissingExtraError
+from cosmotok.training.history import History
+
+__all__ = ["Chart", "Series", "charts_of", "draw", "import_matplotlib", "style", "to_svg"]
+
+INK, QUIET, RULE = "#1f2933", "#66717d", "#e3e7eb"
+COLOURS = ("#2563a8", "#c8601a", "#23806f", "#7a55a3", "#b03a5b", "#6f7d1f", "#8a5a2b", "#4a5560")
+"""Told apart by readers with any colour vision, together with the markers of measurements."""
+MOST_POINTS = 600
+"""Longer series are drawn as means over equal stretches."""
+ROUND = [1, 2, 2.5, 5, 10]
+"""Steps between the ticks of an axis, times powers of ten."""
+LOGARITHMIC_FROM = 8.0
+"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve."""
+
+    name: str
+    steps: Sequence[int]
+    values: Sequence[float]
+    measured: bool = False
+    """Measured now and then, so that the points matter, rather than a mean over all steps."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves that share an axis."""
+
+    title: str
+    unit: str
+    series: list[Series]
+    form: str = "{:.4g}"
+    """How its values are written in words."""
+    may_be_logarithmic: bool = False
+    from_zero: bool = False
+    stages: Sequence[int] = ()
+    """Steps at which another stage began."""
+
+    @property
+    def logarithmic(self) -> bool:
+        values = [value for series in self.series for value in series.values]
+        return self.may_be_logarithmic and min(values) > 0 and max(values) / min(values) >= LOGARITHMIC_FROM
+
+    @property
+    def words(self) -> str:
+        """What the curves show, for whoever cannot see them."""
+        said = []
+        for series in self.series:
+            first, last = (self.form.format(series.values[i]) for i in (0, -1))
+            begin = f"{first} at step {series.steps[0]:,}"
+            said.append(
+                f"{series.name} {begin}" + (f", {last} at step {series.steps[-1]:,}" if len(series.steps) > 1 else "")
+            )
+        unit = f" ({self.unit})" if self.unit else ""
+        return f"{self.title}{unit} over training steps: " + "; ".join(said) + "."
+
+
+def charts_of(history: History) -> list[Chart]:
+    """All that can be plotted of a run; what was never measured is not there."""
+
+    def series(name: str, kind: str, figure: str, factor: float = 1.0) -> Series:
+        steps, values = history.series(kind, figure)
+        return Series(name, steps, [factor * value for value in values], measured=kind == "validation")
+
+    def chart(title: str, unit: str, curves: list[Series], **options: Any) -> Chart:
+        return Chart(title, unit, [curve for curve in curves if curve.steps], stages=history.stage_begins, **options)
+
+    terms = [series(name, "train", f"terms.{name}") for name in history.terms]
+    charts = [
+        chart("Loss", "", [series("loss", "train", "loss")], may_be_logarithmic=True),
+        chart("Loss terms", "weighted", terms if len(terms) > 1 else [], may_be_logarithmic=True),
+        chart(
+            "PSNR",
+            "dB",
+            [series("training", "train", "psnr"), series("validation", "validation", "psnr")],
+            form="{:.2f} dB",
+        ),
+        chart("SSIM", "validation", [series("SSIM", "validation", "ssim")]),
+        chart("LPIPS", "validation", [series("LPIPS", "validation", "lpips")]),
+        chart(
+            "Codes in use",
+            "% of the vocabulary",
+            [series("codes in use", "validation", "code_usage", 100)],
+            form="{:.1f}%",
+            from_zero=True,
+        ),
+        chart(
+            "Code perplexity", "", [series("perplexity", "validation", "perplexity")], form="{:,.0f}", from_zero=True
+        ),
+        chart("Learning rate", "", [series("learning rate", "train", "lr")], form="{:.2g}", from_zero=True),
+        chart(
+            "Gradient norm",
+            "before clipping",
+            [series("gradient norm", "train", "grad_norm")],
+            may_be_logarithmic=True,
+        ),
+        chart("Speed", "samples per second", [series("speed", "train", "samples_per_second")], from_zero=True),
+        chart(
+            "Waiting for data",
+            "% of the time",
+            [series("waiting", "train", "waiting", 100)],
+            form="{:.1f}%",
+            from_zero=True,
+        ),
+    ]
+    return [entry for entry in charts if entry.series]
+
+
+def import_matplotlib() -> Any:
+    """matplotlib, to draw with no window.
+
+    Raises:
+        MissingExtraError: without matplotlib.
+    """
+    try:
+        import matplotlib
+        import matplotlib.figure
+    except ImportError:
+        raise MissingExtraError('the report needs matplotlib: pip install "cosmotok[train]"') from None
+    return matplotlib
+
+
+def style(size: float) -> dict[str, Any]:
+    """matplotlib's settings for text of `size` points. Names of terms are not taken for mathematics."""
+    return {
+        "font.family": "DejaVu Sans",
+        "font.size": size,
+        "text.color": INK,
+        "text.parse_math": False,
+        "axes.edgecolor": "#b8c0c8",
+        "axes.labelcolor": QUIET,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.titlelocation": "left",
+        "axes.titlesize": size * 1.15,
+        "axes.titleweight": "bold",
+        "axes.linewidth": 0.8,
+        "axes.formatter.useoffset": False,
+        "grid.color": RULE,
+        "grid.linewidth": 0.8,
+        "xtick.color": QUIET,
+        "ytick.color": QUIET,
+        "xtick.major.size": 3,
+        "ytick.major.size": 3,
+        "legend.frameon": False,
+        "legend.fontsize": size * 0.95,
+        "lines.linewidth": 1.6,
+        "lines.solid_capstyle": "round",
+        "svg.hashsalt": "cosmotok",
+        "figure.facecolor": "white",
+    }
+
+
+def draw(axes: Any, chart: Chart) -> None:
+    """Draws a chart on matplotlib's axes."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    for series, colour in zip(chart.series, colours(len(chart.series)), strict=True):
+        steps, values = thinned(series)
+        marker = {"marker": "o", "markersize": 3.5} if series.measured or len(steps) == 1 else {}
+        axes.plot(steps, values, color=colour, label=series.name, **marker)
+    for step in chart.stages:
+        axes.axvline(step, color="#9aa5b1", linewidth=0.8, linestyle=(0, (2, 3)), zorder=0)
+    axes.set_title(chart.title)
+    if chart.unit:
+        axes.text(1, 1.03, chart.unit, transform=axes.transAxes, ha="right", va="bottom", color=QUIET, fontsize="small")
+    ticks = FuncFormatter(lambda value, _: short(value))
+    if chart.logarithmic:
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
+        if chart.from_zero:
+            top = max(max(series.values) for series in chart.series)
+            axes.set_ylim(0, top * 1.08 if top > 0 else 1)
+    axes.yaxis.set_major_formatter(ticks)
+    axes.set_xlim(0, 1.02 * max(1, *(series.steps[-1] for series in chart.series)))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND, integer=True))
+    axes.xaxis.set_major_formatter(ticks)
+    if len(chart.series) > 1:
+        axes.legend(loc="best", ncols=1 + len(chart.series) // 5, handlelength=1.4, borderaxespad=0.2)
+
+
+def to_svg(chart: Chart, label: str = "step") -> bytes:
+    """The chart as a picture of its own, whose text needs no font."""
+    matplotlib = import_matplotlib()
+    with matplotlib.rc_context(style(9)):
+        figure = matplotlib.figure.Figure(figsize=(5.4, 2.9), layout="constrained")
+        axes = figure.add_subplot()
+        draw(axes, chart)
+        axes.set_xlabel(label)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def colours(count: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+
+
+def thinned(series: Series) -> tuple[np.ndarray, np.ndarray]:
+    """At most `MOST_POINTS` points, each the mean of a stretch."""
+    steps, values = np.asarray(series.steps, float), np.asarray(series.values, float)
+    if len(steps) <= MOST_POINTS:
+        return steps, values
+    stretches = np.array_split(np.arange(len(steps)), MOST_POINTS)
+    return np.array([steps[s].mean() for s in stretches]), np.array([values[s].mean() for s in stretches])
+
+
+def short(value: float) -> str:
+    """12k for 12000, 1.5M for 1500000, 7.5e-4 for 0.00075."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{letter}"
+    if 0 < abs(value) < 0.01:
+        digits, _, power = f"{value:.2e}".partition("e")
+        return f"{float(digits):g}e{int(power)}"
+    return f"{value:.6g}"

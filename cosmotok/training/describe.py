@@ -1,0 +1,57 @@
+"""What a recipe comes to on this machine, before anything is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from cosmotok.training.engine import training_data
+from cosmotok.training.memory import available_memory, count_parameters, estimate_memory, gigabytes
+from cosmotok.training.recipe import Recipe
+
+__all__ = ["describe", "describe_lines"]
+
+
+def describe(recipe: Recipe, device: torch.device, processes: int = 1) -> dict[str, Any]:
+    """Plain values: the resolved recipe, parameters, memory per process in bytes (an estimate), steps per epoch.
+
+    Steps per epoch are None where the recipe names no data.
+
+    Raises:
+        InputError: where there is no data at the places that the recipe names.
+    """
+    estimate = estimate_memory(recipe, processes)
+    epochs = None
+    if recipe.data.train:
+        stages = range(len(recipe.stages))
+        epochs = [training_data(recipe, i, world=processes).steps_per_epoch for i in stages]
+    return {
+        "recipe": recipe.to_dict(),
+        "parameters": count_parameters(recipe.config),
+        "memory": {**vars(estimate), "total": estimate.total},
+        "memory_available": available_memory(device),
+        "device": str(device),
+        "processes": processes,
+        "steps": recipe.steps,
+        "steps_per_epoch": epochs,
+    }
+
+
+def describe_lines(facts: dict[str, Any]) -> list[str]:
+    """The same, but the recipe, for people."""
+    memory = facts["memory"]
+    parts = ", ".join(
+        f"{name} {gigabytes(memory[name])}"
+        for name in ("weights", "average", "gradients", "optimizer", "activations", "workspace")
+    )
+    lines = [
+        f"parameters: {facts['parameters']:,}",
+        f"memory, estimated: {gigabytes(memory['total'])} per process ({parts}); "
+        f"{facts['device']} has {gigabytes(facts['memory_available'])} free",
+        f"steps: {facts['steps']:,}",
+    ]
+    if facts["steps_per_epoch"] is None:
+        return [*lines, "steps per epoch: unknown without data; add data.train=FOLDER"]
+    each = ", ".join(f"{steps:,} in stage {i}" for i, steps in enumerate(facts["steps_per_epoch"]))
+    return [*lines, f"steps per epoch: {each}"]

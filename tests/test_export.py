@@ -1,0 +1,329 @@
+"""Exported graphs against the network: ONNX Runtime and loaded torch programs, whole clips and streams, all sizes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import KINDS, VIDEO_KINDS, clip, fresh, pixels, small, time_axis, tokens_for
+
+from cosmotok.errors import CheckpointError, InputError, MissingExtraError
+from cosmotok.export import PARTS, ExportedTokenizer, ExportError, OnnxTokenizer, ProgramTokenizer, export
+from cosmotok.export.graphs import graphs_of
+from cosmotok.export.verify import Latents, tokens_agree, verify
+from cosmotok.streaming import StreamEncoder
+
+pytest.importorskip("onnxruntime")
+
+RUNNERS = {"onnx": OnnxTokenizer, "torch-export": ProgramTokenizer}
+Exporter = Callable[..., ExportedTokenizer]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Iterator[Exporter]:
+    """Exports of small tokenizers, each made once."""
+    made = {}
+    # The tracer's log of every formula, which pytest would collect at great cost.
+    trace = logging.getLogger("torch.__trace")
+    trace.propagate = False
+
+    def make(kind: str, to: str, *parts: str) -> ExportedTokenizer:
+        key = (kind, to, parts)
+        if key not in made:
+            folder = tmp_path_factory.mktemp("export") / "out"
+            export(small(kind), folder, to=to, parts=parts or None)
+            made[key] = RUNNERS[to](folder)
+        return made[key]
+
+    yield make
+    trace.propagate = True
+
+
+class Modules(ExportedTokenizer):
+    """The modules that would be exported."""
+
+    to = ""
+
+    def __init__(self, tokenizer):
+        self.config, self.folder = tokenizer.config, Path()
+        parts = PARTS if self.config.kind == "video" else PARTS[:2]
+        graphs = [graph for part in parts for graph in graphs_of(tokenizer.network, tokenizer.config, part)]
+        self._loaded = {graph.name: graph.module for graph in graphs}
+        state = {graph.half: graph.state for graph in graphs if graph.state}
+        self.manifest = {"state": {half: [vars(tensor) for tensor in state[half]] for half in state}}
+
+    def _load(self, path):
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def _execute(self, graph, inputs):
+        return list(graph(inputs[0]) if len(inputs) == 1 else graph(inputs[0], inputs[1], inputs[2:]))
+
+
+sizes = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4))  # batch, latent height and width
+contexts = st.sampled_from([None, 1, 2, 4])
+cuts = st.lists(st.integers(1, 9), min_size=1, max_size=5)  # frames per push
+several = settings(max_examples=12, deadline=None)
+
+
+def stream(coder, data, axis, lengths):
+    """Results of a stream that `data` is pushed into in pieces of `lengths`, repeated."""
+    results, start, turn = [], 0, 0
+    while start < data.shape[axis]:
+        length = min(lengths[turn % len(lengths)], data.shape[axis] - start)
+        results.append(coder.push(data.narrow(axis, start, length)))
+        start, turn = start + length, turn + 1
+    results.append(coder.flush())
+    return torch.cat(results, dim=1 if results[0].ndim == 4 else 2)
+
+
+def assert_close(got, expected):
+    assert got.shape == expected.shape
+    assert got.dtype == expected.dtype
+    assert (got - expected).abs().max().item() <= 1e-4 * max(1.0, expected.abs().max().item())
+
+
+def assert_tokens(tokenizer, got, video, lengths=(10**9,), context=None):
+    """`got` are the tokens of `video`, indices but for values on a rounding boundary."""
+    if not tokenizer.config.is_discrete:
+        assert_close(got, stream(tokenizer.stream_encoder(attention_context=context), video, 2, lengths))
+        return
+    latents = stream(StreamEncoder(Latents(tokenizer), context), video, 2, lengths)
+    assert got.dtype == torch.int32
+    assert got.shape == (latents.shape[0], *latents.shape[2:])
+    assert tokens_agree(got, latents, tokenizer.network.quantizer).all()
+
+
+def check_encoder_steps(tokenizer, runner):
+    @several
+    @given(sizes, st.integers(1, 18), cuts, contexts)
+    def check(size, frames, lengths, context):
+        batch, height, width = size
+        factor = tokenizer.config.spatial_factor
+        video = clip(frames, height * factor - 1, width * factor, batch)
+        got = stream(runner.stream_encoder(attention_context=context), video, 2, lengths)
+        assert_tokens(tokenizer, got, video, lengths, context)
+
+    check()
+
+
+def check_decoder_steps(tokenizer, runner):
+    @several
+    @given(sizes, st.integers(1, 8), cuts, contexts)
+    def check(size, steps, lengths, context):
+        batch, height, width = size
+        tokens = torch.cat([tokens_for(tokenizer, steps, height, width, seed=i) for i in range(batch)])
+        axis = time_axis(tokenizer)
+        got = stream(runner.stream_decoder(attention_context=context), tokens, axis, lengths)
+        assert_close(got, stream(tokenizer.stream_decoder(attention_context=context), tokens, axis, lengths))
+
+    check()
+
+
+def check_whole(tokenizer, runner, parts=("encoder", "decoder")):
+    factor = tokenizer.config.spatial_factor
+    # of an image network's single position, groups of two values are normalised: rounding decides over those
+    least = 1 if tokenizer.config.kind == "video" else 2
+    for batch, frames, height, width in [(1, 1, least, 1), (2, 6, 3, 2), (3, 17, 1, 2), (1, 12, 2, 5)]:
+        video = clip(frames, height * factor, width * factor - 3, batch)
+        if "encoder" in parts:
+            assert_tokens(tokenizer, runner.encode(video), video)
+        if "decoder" in parts:
+            tokens = tokenizer.encode(video)
+            expected = tokenizer.decode(tokens, size=tuple(video.shape[2:]))
+            assert_close(runner.decode(tokens, size=tuple(video.shape[2:])), expected)
+
+
+# The default suite: one graph of every sort ----------------------------------------------------------------------
+
+
+def test_onnx_streams_give_the_same_indices(exported):
+    check_encoder_steps(small("dv4x8x8"), exported("dv4x8x8", "onnx", "encoder_steps"))
+
+
+def test_programs_of_an_image_network(exported):
+    runner = exported("ci8x8", "torch-export", "encoder")
+    check_whole(small("ci8x8"), runner, ("encoder",))
+    check_encoder_steps(small("ci8x8"), runner)  # an image network's steps are whole clips
+    images = pixels(1, 20, 28, batch=2).squeeze(2)
+    assert_close(runner.encode(images), small("ci8x8").encode(images))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_modules_before_export(kind):
+    """What is captured, run as it is: all kinds, at no cost."""
+    runner = Modules(small(kind))
+    check_encoder_steps(small(kind), runner)
+    check_decoder_steps(small(kind), runner)
+    check_whole(small(kind), runner)
+
+
+def test_manifest_is_enough_to_drive_a_stream(exported):
+    """ONNX Runtime, numpy and the manifest alone, as from another language."""
+    import onnxruntime
+
+    tokenizer, folder = small("dv4x8x8"), exported("dv4x8x8", "onnx", "encoder_steps").folder
+    manifest = json.loads((folder / "manifest.json").read_text())
+    names = [tensor["name"] for tensor in manifest["state"]["encoder"]]
+    assert sum(tensor["frames"] is None for tensor in manifest["state"]["encoder"]) == 2
+    video, free = clip(13, 16, 24, batch=2), {"batch": 2, "latent_height": 2, "latent_width": 3}
+    state, tokens = {}, []
+    for name, frames, latent_frames in [("first", video[:, :, :1], 1), ("next", video[:, :, 1:9], 2)]:
+        entry = manifest["graphs"][f"encoder_{name}"]
+        feed = {"frames": frames.numpy()}
+        if name == "next":
+            feed["attention_context"] = np.array(manifest["attention_context_for_all"], np.int64)
+            feed |= {f"past.{key}": state[key] for key in names}
+        session = onnxruntime.InferenceSession(folder / entry["file"])
+        assert [port.name for port in session.get_inputs()] == [port["name"] for port in entry["inputs"]]
+        assert [port.name for port in session.get_outputs()] == [port["name"] for port in entry["outputs"]]
+        outputs = session.run(None, feed)
+        free |= {"latent_frames": latent_frames, "past": 1}
+        for port, value in zip(entry["outputs"], outputs, strict=True):
+            shape = [eval(size, {}, free) if isinstance(size, str) else size for size in port["shape"]]
+            assert (value.dtype, list(value.shape)) == (np.dtype(port["dtype"]), shape)
+        for port in entry["inputs"]:
+            shape = [eval(size, {}, free) if isinstance(size, str) else size for size in port["shape"]]
+            assert (feed[port["name"]].dtype, list(feed[port["name"]].shape)) == (np.dtype(port["dtype"]), shape)
+        tokens.append(torch.from_numpy(outputs[0]))
+        state = dict(zip(names, outputs[1:], strict=True))
+    assert_tokens(tokenizer, torch.cat(tokens, dim=1), video[:, :, :9])
+
+
+def test_files_hold_one_half_and_no_paths(exported):
+    folder = exported("dv4x8x8", "onnx", "encoder_steps").folder
+    weights = sum(4 * p.numel() for p in small("dv4x8x8").network.encoder.parameters())
+    for path in folder.glob("*.onnx"):
+        assert weights <= path.stat().st_size <= weights + 300_000
+        assert str(Path(__file__).parents[1]).encode() not in path.read_bytes()
+
+
+def test_verify_notices_another_network(exported):
+    runner = exported("dv4x8x8", "onnx", "encoder_steps")
+    verify(small("dv4x8x8"), runner, ["encoder_steps"])
+    with pytest.raises(ExportError, match=r"encoder_steps: .* tokens differ"):
+        verify(fresh("dv4x8x8", seed=1), runner, ["encoder_steps"])
+    runner = exported("ci8x8", "torch-export", "encoder")
+    with pytest.raises(ExportError, match="encoder: results differ"):
+        verify(fresh("ci8x8", seed=1), runner, ["encoder"])
+
+
+def test_a_failed_export_leaves_the_earlier_one(exported, tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    shutil.copytree(exported("ci8x8", "torch-export", "encoder").folder, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def fails(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cosmotok.export.exporter.write_graph", fails)
+    with pytest.raises(OSError, match="disk is full"):
+        export(small("cv4x8x8"), folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_an_export_replaces_the_earlier_one_and_nothing_else(exported, tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    shutil.copytree(exported("ci8x8", "torch-export", "encoder").folder, folder)
+    (folder / "notes.txt").write_text("mine")
+    monkeypatch.setattr("cosmotok.export.exporter.write_graph", lambda graph, to, path: path.write_bytes(b""))
+    written = export(small("ci8x8"), folder, to="onnx", parts=["decoder"], verify=False)
+    assert [path.name for path in written] == ["decoder.onnx", "manifest.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["decoder.onnx", "manifest.json", "notes.txt"]
+
+
+def test_a_lone_half_exports_its_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("cosmotok.export.exporter.write_graph", lambda graph, to, path: path.write_bytes(b""))
+    tokenizer = fresh("cv4x8x8")
+    tokenizer.network.drop("decoder")
+    written = export(tokenizer, tmp_path / "out", verify=False)
+    assert [path.stem for path in written] == ["encoder", "encoder_first", "encoder_next", "manifest"]
+    with pytest.raises(InputError, match="has no decoder;"):
+        export(tokenizer, tmp_path / "out", parts=["decoder"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"to": "onxx"}, "to='onxx': expected one of onnx, torch-export; did you mean onnx?"),
+        ({"parts": ["encodr"]}, "expected some of encoder, decoder"),
+        ({"parts": []}, "expected a list"),
+        ({"parts": "encoder"}, "expected a list"),
+        ({"parts": ["encoder_steps"]}, "has no encoder_steps"),
+    ],
+)
+def test_wrong_arguments(tmp_path, arguments, message):
+    with pytest.raises(InputError) as caught:
+        export(small("ci8x8"), tmp_path / "out", **arguments)
+    assert message in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(InputError, match="is a file"):
+        export(small("ci8x8"), tmp_path / "out")
+
+
+def test_missing_packages(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(MissingExtraError, match=r"cosmotok\[export\]"):
+        export(small("ci8x8"), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_damaged_exports(exported, tmp_path):
+    folder = tmp_path / "out"
+    with pytest.raises(CheckpointError, match=r"manifest\.json: no such file"):
+        ProgramTokenizer(folder)
+    shutil.copytree(exported("ci8x8", "torch-export", "encoder").folder, folder)
+    with pytest.raises(CheckpointError, match="expected an export to onnx, got one to torch-export"):
+        OnnxTokenizer(folder)
+    with pytest.raises(InputError, match="has no decoder, only encoder"):
+        ProgramTokenizer(folder).decode(tokens_for(small("ci8x8"), 1))
+    file = folder / "encoder.pt2"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"encoder\.pt2: cannot be loaded"):
+        ProgramTokenizer(folder).encode(clip(1))
+    file.unlink()
+    with pytest.raises(CheckpointError, match=r"encoder\.pt2: no such file"):
+        ProgramTokenizer(folder).encode(clip(1))
+    manifest = folder / "manifest.json"
+    whole = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(whole | {"manifest_version": 99}))
+    with pytest.raises(CheckpointError, match="manifest_version=99, expected 1"):
+        ProgramTokenizer(folder)
+    manifest.write_text(json.dumps({key: whole[key] for key in whole if key != "graphs"}))
+    with pytest.raises(CheckpointError, match="not a valid manifest"):
+        ProgramTokenizer(folder)
+
+
+# Everything ------------------------------------------------------------------------------------------------------
+
+
+PROGRAMS = ["cv8x8x8-shortcut", "dv4x8x8", "di8x8"]  # torch.export comes first on the way to ONNX, so a few will do
+ALL = [(kind, "onnx") for kind in KINDS] + [(kind, "torch-export") for kind in PROGRAMS]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "to"), ALL)
+def test_whole_clips(exported, kind, to):
+    check_whole(small(kind), exported(kind, to, "encoder", "decoder"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "to"), [(kind, to) for kind, to in ALL if kind in VIDEO_KINDS])
+def test_streams(exported, kind, to):
+    runner = exported(kind, to, "encoder_steps", "decoder_steps")
+    check_encoder_steps(small(kind), runner)
+    check_decoder_steps(small(kind), runner)
