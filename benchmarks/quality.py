@@ -24,7 +24,7 @@ from cosmotok import Tokenizer
 from cosmotok.evaluation.metrics import RunningQuality
 from cosmotok.media import find_media, open_media
 from cosmotok.pipeline import to_pixels
-from cosmotok.training.data import MediaSet, to_tensor
+from cosmotok.training.data import DataOptions, TrainingData
 from cosmotok.training.klt import principal_components
 
 FRAMES = 33
@@ -32,10 +32,18 @@ MODELS = ("cv4x8x8-tiny", "dv4x8x8-tiny")
 Reconstruct = Callable[[Tensor], Tensor]
 
 
-def klt(data: MediaSet, block: tuple[int, int, int], components: int, clips: int = 400) -> Reconstruct:
-    """The linear transform, of blocks (frames, height, width), that loses least on `data`."""
-    rng = np.random.default_rng(0)
-    crops = [data.clips(rng, 1, block[0] * 2, block[1] * 12) for _ in range(clips)]
+def klt(folder: Path, block: tuple[int, int, int], components: int, batches: int = 100) -> Reconstruct:
+    """The linear transform, of blocks (frames, height, width), that loses least on the clips in `folder`."""
+    data = TrainingData(
+        DataOptions(train=[str(folder)], image_every=0, workers=0),
+        frames=block[0] * 2,
+        crop=block[1] * 12,
+        clips=4,
+        images=1,
+        spatial_factor=block[1],
+        seed=0,
+    )
+    crops = [batch.pixels.float() / 127.5 - 1 for batch in islice(data.batches(0), batches)]
     rows = torch.cat([to_blocks(crop, block).flatten(0, -2) for crop in crops])
     mean, directions, _ = (x.float() for x in principal_components(rows, components))
 
@@ -44,6 +52,11 @@ def klt(data: MediaSet, block: tuple[int, int, int], components: int, clips: int
         return from_blocks((blocks - mean) @ directions.T @ directions + mean, block)
 
     return reconstruct
+
+
+def to_video(pixels: np.ndarray) -> Tensor:
+    """Frames (T, H, W, 3), uint8, to (1, 3, T, H, W) in [-1, 1]."""
+    return torch.from_numpy(pixels).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
 
 
 def to_blocks(video: Tensor, block: tuple[int, int, int]) -> Tensor:
@@ -73,7 +86,7 @@ def measure(reconstruct: Reconstruct, files: dict[str, np.ndarray]) -> tuple[flo
     """Mean PSNR and SSIM over files; of clips, without the first frame."""
     scores = []
     for pixels in files.values():
-        result = to_pixels(reconstruct(to_tensor([pixels])))
+        result = to_pixels(reconstruct(to_video(pixels)))
         quality = RunningQuality()
         for source, frame in list(zip(pixels, result, strict=True))[1 if len(pixels) > 1 else 0 :]:
             quality.update(source, frame)
@@ -94,13 +107,12 @@ def main() -> None:
             files[path.name] = np.stack([frame.pixels for frame in islice(media, FRAMES)])
     clips = {name: pixels[: 1 + (len(pixels) - 1) // 4 * 4] for name, pixels in files.items() if len(pixels) > 1}
     images = {name: pixels for name, pixels in files.items() if len(pixels) == 1}
-    fit = MediaSet.from_folder(arguments.fit, max_frames=64)
 
     for name in arguments.models:
         tokenizer = Tokenizer.from_pretrained(name)
         config = tokenizer.config
         block = (config.temporal_factor, config.spatial_factor, config.spatial_factor)
-        linear = klt(fit, block, config.latent_channels)
+        linear = klt(arguments.fit, block, config.latent_channels)
         rows = {
             "model": tokenizer.reconstruct,
             "KLT": lambda video, linear=linear, block=block: linear_clip(linear, block, video),

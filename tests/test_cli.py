@@ -406,6 +406,28 @@ def test_training_that_cannot_start(arguments, words, tmp_path, run, monkeypatch
     assert files(tmp_path) == set()
 
 
+def test_several_sources_are_all_trained_on(photos, tmp_path, run):
+    other = tmp_path / "other"
+    other.mkdir()
+    Image.fromarray(moving(1, 64, 64)[0]).save(other / "third.png")
+    facts = json.loads(run("train", photos, other, "--recipe", "cv4x8x8-tiny", *QUICK, "--dry-run", "--json")[1])
+    assert facts["recipe"]["data"]["train"] == [str(photos), str(other)]
+    assert facts["steps_per_epoch"] == [2]
+
+
+def test_export(tmp_path, run):
+    from small import small
+
+    small("ci8x8").save_pretrained(tmp_path / "m")
+    code, out, err = run("export", tmp_path / "m", "-o", tmp_path / "out", "--to", "torch-export", "--json")
+    assert code == 0, err
+    assert set(json.loads(out)["files"]) <= files(tmp_path / "out")
+    assert "manifest.json" in files(tmp_path / "out")
+    code, _, err = run("export", tmp_path / "m", "-o", tmp_path / "x", "--to", "tensorrt")
+    assert code == 1
+    assert "onnx" in err and not (tmp_path / "x").exists()
+
+
 def test_statistics_of_latents(photos, tmp_path, run):
     code, out, err = run("stats", photos, "-o", tmp_path / "m", "--json")
     assert code == 0, err

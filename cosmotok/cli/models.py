@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cosmotok.cli.app import app
-from cosmotok.cli.options import DEFAULT_MODEL, Device, Dtype, Json, Model, Variant, load, progress
+from cosmotok.cli.options import DEFAULT_MODEL, Device, Json, Model, Variant, load, progress
 from cosmotok.printing import print_json, print_table, say, show
 
 if TYPE_CHECKING:
@@ -116,14 +116,13 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
     to: Annotated[str, typer.Option(help="onnx or torch-export.")] = "onnx",
     variant: Variant = None,
-    dtype: Dtype = "float32",
     json: Json = False,
 ) -> None:
     """Export encoder, decoder and their streaming steps for use without cosmotok."""
     from cosmotok.export import export as export_model
 
-    tokenizer = load(model, "cpu", dtype, variant)
-    show(export_model(tokenizer, output, to=to), json)
+    files = export_model(load(model, "cpu", "float32", variant), output, to=to)
+    show({"output": str(output), "files": [path.name for path in files]}, json)
 
 
 def describe(what: str, variant: str | None) -> dict[str, Any]:
@@ -131,6 +130,7 @@ def describe(what: str, variant: str | None) -> dict[str, Any]:
     from cosmotok.checkpoint.find import is_model
     from cosmotok.config import find_model
     from cosmotok.errors import MediaError, UnknownModelError
+    from cosmotok.media.names import is_image_path, is_video_path
 
     path = Path(what)
     if path.exists():
@@ -140,7 +140,8 @@ def describe(what: str, variant: str | None) -> dict[str, Any]:
     try:
         entry = find_model(what)
     except UnknownModelError:
-        if path.suffix:
+        looks_like_media = is_image_path(path) or is_video_path(path) or path.suffix == ".safetensors"
+        if looks_like_media or what.count("/") > 1:
             raise MediaError(f"{what}: no such file") from None
         return describe_model(what, variant)
     if entry.bundled:

@@ -43,7 +43,9 @@ def train(
     """
     from cosmotok.training import command
 
-    changes = [text if "=" in text else f"data.train=[{text!r}]" for text in assignments or []]
+    sources = [text for text in assignments or [] if "=" not in text]
+    changes = [f"data.train={sources!r}"] if sources else []
+    changes += [text for text in assignments or [] if "=" in text]
     if check_data:
         if not command.check_data(recipe, file=config, assignments=changes, as_json=json):
             raise typer.Exit(1)

@@ -28,7 +28,7 @@ def require_onnx() -> None:
     """Raises MissingExtraError unless the packages for ONNX are there."""
     try:
         import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401  # noqa: F401
+        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(f'ONNX needs {error.name}: pip install "cosmotok[export]"') from None

@@ -18,6 +18,7 @@ from cosmotok.network import HALVES
 from cosmotok.tokenizer import Tokenizer
 from cosmotok.training.checkpoints import Checkpoints
 from cosmotok.training.engine import STATE_VERSION, Engine, close_batches, training_data
+from cosmotok.training.history import PICTURES_FOLDER
 from cosmotok.training.klt import initialise_from_continuous, initialise_with_klt
 from cosmotok.training.log import RunLog
 from cosmotok.training.losses import ReconstructionLoss
@@ -88,14 +89,14 @@ def start_run(
         state = None
         tokenizer = starting_tokenizer(recipe, folder)
         same_everywhere(tokenizer, accelerator)
-    validator = make_validator(recipe)
+    validator = make_validator(recipe) if accelerator.is_main_process else None  # one process measures
     torch.manual_seed(recipe.seed + accelerator.process_index)
 
     def validate(averaged: Tokenizer, step: int) -> dict[str, Any]:
         if validator is None:
             return {}
         outcome = validator.run(averaged)
-        grid = outcome.write_pictures(folder / "samples", step)
+        grid = outcome.write_pictures(folder / PICTURES_FOLDER, step)
         if recipe.trackers:
             track_grid(accelerator, grid, step)
         return outcome.to_log()
@@ -111,7 +112,7 @@ def start_run(
         tokenizer,
         folder,
         accelerator,
-        validate=None if validator is None else validate,
+        validate=validate if recipe.data.validation else None,
         report=report,
     )
     if state is not None:
