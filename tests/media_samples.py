@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -80,6 +81,13 @@ def encode(
     matrix: AVColorSpace to convert with (1 BT.709, 5 BT.601, 9 BT.2020), and to tag with if `tagged`.
     rotation: degrees counter-clockwise a player has to turn the frames by. sound: (codec, seconds) of a tone.
     """
+    arguments = dict(locals())
+    if codec == "libx265" and multiprocessing.parent_process() is None:
+        # x265 now and then aborts the process that closes it, after the file is complete
+        child = multiprocessing.get_context("spawn").Process(target=encode, kwargs=arguments)
+        child.start()
+        child.join()
+        return path
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w", format=container, options=container_options or {}) as output:
         video: Any = output.add_stream(codec, rate=rate, options=options or {})
