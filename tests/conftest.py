@@ -1,5 +1,10 @@
 """Settings of the whole test suite: few threads, and the same examples in every run."""
 
+import os
+
+# Threads that wait must not spin: where something else keeps a core busy, tests would take minutes.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import torch
 from hypothesis import settings
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refused
 from safetensors.torch import load_file, save_file
 from small import (
     CONTINUOUS_KINDS,
@@ -25,7 +26,7 @@ from small import (
 )
 
 from cosmotok import Tokenizer
-from cosmotok.errors import CheckpointError, CosmotokError, InputError, UnknownModelError
+from cosmotok.errors import CheckpointError, CosmotokError, UnknownModelError
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
 few_kinds = pytest.mark.parametrize("kind", FEW_KINDS)
@@ -170,18 +171,6 @@ def test_the_same_clip_gives_the_same_tokens_without_gradients(kind):
 
 
 # Bad input ------------------------------------------------------------------------------------------------------
-
-
-def refused(call, *words, error=InputError):
-    """Checks that `call` raises `error` with one line that says what was expected; returns that line."""
-    with pytest.raises(error) as caught:
-        call()
-    message = str(caught.value)
-    assert isinstance(caught.value, CosmotokError)
-    assert "\n" not in message
-    for word in words:
-        assert word in message
-    return message
 
 
 def with_value(x, value):

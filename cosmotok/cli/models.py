@@ -115,13 +115,19 @@ def export(
     model: AnyModel,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
     to: Annotated[str, typer.Option(help="onnx or torch-export.")] = "onnx",
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="encoder, decoder, encoder_steps or decoder_steps; again for more. All by default."),
+    ] = None,
     variant: Variant = None,
     json: Json = False,
 ) -> None:
     """Export encoder, decoder and their streaming steps for use without cosmotok."""
     from cosmotok.export import export as export_model
 
-    files = export_model(load(model, "cpu", "float32", variant), output, to=to)
+    tokenizer = load(model, "cpu", "float32", variant)
+    with progress(f"exporting {tokenizer.config.variant}", None, "graphs") as bar:
+        files = export_model(tokenizer, output, to=to, parts=part, progress=lambda name: bar.advance(1))
     show({"output": str(output), "files": [path.name for path in files]}, json)
 
 
