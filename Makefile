@@ -27,7 +27,7 @@ test: $(READY) lint
 	$(BIN)/pytest -m 'not slow'
 
 test-slow: $(READY)
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow --timeout 3600
 
 benchmark: $(READY)
 	$(BIN)/python benchmarks/memory.py

@@ -5,6 +5,7 @@ import os
 # Threads that wait must not spin: where something else keeps a core busy, tests would take minutes.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -13,3 +14,11 @@ torch.set_num_threads(1)
 
 settings.register_profile("cosmotok", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("cosmotok")
+
+
+@pytest.fixture(autouse=True)
+def ordinary_scheduling():
+    """No test may leave this process a real-time one, as an encoder once did: threads of later tests stood still."""
+    yield
+    if hasattr(os, "sched_getscheduler"):
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER

@@ -12,6 +12,10 @@ import av
 import numpy as np
 import pytest
 
+OWN_PROCESS = ("libx265", "libsvtav1")
+"""x265 now and then aborts the process that closes it, after the file is complete. SVT-AV1 makes the superuser's whole
+process a real-time one, whose threads then wait for each other for ever."""
+
 REAL_CLIPS = Path(__file__).parents[2] / "shared/data/sample"
 
 
@@ -82,8 +86,7 @@ def encode(
     rotation: degrees counter-clockwise a player has to turn the frames by. sound: (codec, seconds) of a tone.
     """
     arguments = dict(locals())
-    if codec == "libx265" and multiprocessing.parent_process() is None:
-        # x265 now and then aborts the process that closes it, after the file is complete
+    if codec in OWN_PROCESS and multiprocessing.parent_process() is None:
         child = multiprocessing.get_context("spawn").Process(target=encode, kwargs=arguments)
         child.start()
         child.join()
