@@ -21,8 +21,18 @@ from cosmotok.network import StreamState
 __all__ = ["StreamDecoder", "StreamEncoder"]
 
 
-class Steps(Protocol):
-    """What a stream needs of a `Tokenizer`: its facts, and one step of the schedule at a time."""
+class EncoderSteps(Protocol):
+    """What a stream needs of a tokenizer to encode: its facts, and one step of the schedule at a time."""
+
+    config: TokenizerConfig
+
+    def encode_step(self, frames: Tensor, state: StreamState) -> Tensor: ...
+
+    def empty_tokens(self, batch: int, height: int, width: int) -> Tensor: ...
+
+
+class DecoderSteps(Protocol):
+    """What a stream needs of a tokenizer to decode."""
 
     config: TokenizerConfig
 
@@ -32,11 +42,7 @@ class Steps(Protocol):
     @property
     def dtype(self) -> torch.dtype: ...
 
-    def encode_step(self, frames: Tensor, state: StreamState) -> Tensor: ...
-
     def decode_step(self, tokens: Tensor, state: StreamState) -> Tensor: ...
-
-    def empty_tokens(self, batch: int, height: int, width: int) -> Tensor: ...
 
 
 class _Stream:
@@ -44,13 +50,12 @@ class _Stream:
 
     axis: int
 
-    def __init__(self, tokenizer: Steps, attention_context: int | None) -> None:
+    def __init__(self, attention_context: int | None) -> None:
         whole = isinstance(attention_context, int) and attention_context >= 1
         if attention_context is not None and not whole:
             raise InputError(
                 f"attention_context={attention_context!r}: expected at least 1 latent frame, or None for all"
             )
-        self._tokenizer = tokenizer
         self.state = StreamState(attention_context)
         self._pending: deque[Tensor] = deque()
         self._pending_frames = 0
@@ -107,8 +112,9 @@ class StreamEncoder(_Stream):
 
     axis = 2
 
-    def __init__(self, tokenizer: Steps, attention_context: int | None = None) -> None:
-        super().__init__(tokenizer, attention_context)
+    def __init__(self, tokenizer: EncoderSteps, attention_context: int | None = None) -> None:
+        super().__init__(attention_context)
+        self._tokenizer = tokenizer
         self.frames = 0
         """Frames pushed so far."""
 
@@ -132,7 +138,7 @@ class StreamEncoder(_Stream):
         while self._pending_frames >= (need := config.chunk * config.temporal_factor if self.state.started else 1):
             ready.append(self._tokenizer.encode_step(self._take(need), self.state))
         self._keep()
-        return self._join(ready, frames)
+        return self._join(ready)
 
     def flush(self) -> Tensor:
         """Ends the stream: repeats the last frame until its group is full, returns the last tokens.
@@ -150,9 +156,9 @@ class StreamEncoder(_Stream):
             missing = -frames.shape[2] % self._tokenizer.config.temporal_factor
             frames = torch.cat((frames, frames[:, :, -1:].expand(-1, -1, missing, -1, -1)), dim=2)
             ready.append(self._tokenizer.encode_step(frames, self.state))
-        return self._join(ready, None)
+        return self._join(ready)
 
-    def _join(self, ready: list[Tensor], frames: Tensor | None) -> Tensor:
+    def _join(self, ready: list[Tensor]) -> Tensor:
         if ready:
             return ready[0] if len(ready) == 1 else torch.cat(ready, dim=1 if self._tokenizer.config.is_discrete else 2)
         batch, _, height, width = self._shape  # type: ignore[misc]
@@ -168,9 +174,10 @@ class StreamDecoder(_Stream):
     """
 
     def __init__(
-        self, tokenizer: Steps, attention_context: int | None = None, size: tuple[int, int] | None = None
+        self, tokenizer: DecoderSteps, attention_context: int | None = None, size: tuple[int, int] | None = None
     ) -> None:
-        super().__init__(tokenizer, attention_context)
+        super().__init__(attention_context)
+        self._tokenizer = tokenizer
         self.axis = 1 if tokenizer.config.is_discrete else 2
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise InputError(f"size={tuple(size)}: expected (H, W) of at least 1, or None for no cropping")

@@ -15,14 +15,8 @@ from safetensors.torch import load_file, save_file
 from small import CONFIGS, fresh, randomise
 
 from cosmotok import Tokenizer
-from cosmotok.checkpoint.diffusers import (
-    config_from_diffusers,
-    config_to_diffusers,
-    is_diffusers_folder,
-    pooled_statistics,
-    read_diffusers,
-    write_diffusers,
-)
+from cosmotok.checkpoint.diffusers import config_from_diffusers, config_to_diffusers, pooled_statistics
+from cosmotok.checkpoint.diffusers_files import is_diffusers_folder, read_diffusers, write_diffusers
 from cosmotok.config import find_model
 from cosmotok.errors import CheckpointError, ConfigError
 

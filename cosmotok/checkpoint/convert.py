@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cosmotok.checkpoint import diffusers, native, reference_files
+from cosmotok.checkpoint import diffusers_files, native, reference_files
 from cosmotok.checkpoint.contents import Checkpoint
 from cosmotok.checkpoint.find import Weights, load_checkpoint
 from cosmotok.config import suggest
@@ -19,7 +19,7 @@ __all__ = ["FORMATS", "convert_model"]
 
 FORMATS: dict[str, Callable[[Checkpoint, Path], None]] = {
     "native": native.write_folder,
-    "diffusers": diffusers.write_diffusers,
+    "diffusers": diffusers_files.write_diffusers,
     "reference": reference_files.write_reference,
 }
 

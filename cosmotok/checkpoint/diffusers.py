@@ -1,9 +1,4 @@
-"""Folders of diffusers' `AutoencoderKLCosmos`, read and written: the same network under other parameter names.
-
-```python
-checkpoint = read_diffusers(Path("Cosmos-1.0-Diffusion-7B-Text2World"))   # a pipeline, or its vae/ alone
-write_diffusers(tokenizer.to_checkpoint(), Path("vae"))                   # AutoencoderKLCosmos.from_pretrained("vae")
-```
+"""diffusers' `AutoencoderKLCosmos` beside our network: configs, names and shapes of parameters.
 
 What does not go over:
 - Models that diffusers' class does not have: image, discrete, `legacy_mode`, `linear_shortcut`, `z_channels` other
@@ -16,43 +11,34 @@ What does not go over:
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from cosmotok.build import build_network
-from cosmotok.checkpoint.contents import Checkpoint, make_folder
-from cosmotok.checkpoint.native import WEIGHTS_FILE as NATIVE_WEIGHTS_FILE
-from cosmotok.checkpoint.native import read_safetensors
+from cosmotok.checkpoint.contents import Checkpoint
 from cosmotok.checkpoint.reference import listed
 from cosmotok.config import TokenizerConfig, find_model, list_models, suggest
 from cosmotok.errors import CheckpointError, ConfigError
-from cosmotok.media.atomic import atomic_path
 from cosmotok.network import HALVES
 
 __all__ = [
+    "CLASS",
     "config_from_diffusers",
+    "config_to_diffusers",
     "diffusers_key",
-    "is_diffusers_folder",
-    "read_diffusers",
+    "obstacles",
     "tensors_from_diffusers",
-    "write_diffusers",
+    "tensors_to_diffusers",
 ]
 
 CLASS = "AutoencoderKLCosmos"
-CONFIG_FILE = "config.json"
-WEIGHTS = "diffusion_pytorch_model"
-INDEX = re.compile(rf"{WEIGHTS}\.safetensors\.index(\.\w+)?\.json")
-SHARD = re.compile(r".*-\d{5}-of-\d{5}(\.\w+)?\.safetensors")
 
 # What a config that leaves a key out means by that. Statistics are the exception: diffusers falls back on those of one
 # published model there, which say nothing about the weights at hand.
@@ -102,114 +88,6 @@ KERNELS = {2: (1, 1, 1), 3: (3, 1, 1), 4: (1, 3, 3)}
 
 LARGEST = 2**20
 """Of the numbers in a config: more is a mistake, and would overflow sizes."""
-
-
-# Reading --------------------------------------------------------------------------------------------------------------
-
-
-def is_diffusers_folder(folder: Path) -> bool:
-    """Whether diffusers wrote the model in `folder`, or the one in its `vae/`, whatever class it is of."""
-    return find_config(folder) is not None
-
-
-def read_diffusers(path: Path) -> Checkpoint:
-    """The autoencoder that diffusers' `save_pretrained` wrote; tensors keep their dtype.
-
-    Args:
-        path: its folder; a pipeline's folder with `vae/`; or one weights file, where there are several variants.
-
-    Raises:
-        CheckpointError: where a file is missing, damaged or another class's, where the config is none that our network
-            computes, or where the weights do not fit it, naming the tensors.
-    """
-    weights, config_path = None, find_config(path)
-    if path.is_file():
-        weights, config_path = path, find_config(path.parent)
-        if SHARD.fullmatch(path.name):
-            raise CheckpointError(f"{path}: is one of several parts of a model; give the folder {path.parent}")
-    if config_path is None:
-        raise CheckpointError(f"{path}: no {CONFIG_FILE} of diffusers there; expected an {CLASS}, also as vae/")
-    values = read_json(config_path)
-    if values["_class_name"] != CLASS:
-        raise CheckpointError(f"{config_path}: is of class {values['_class_name']}; expected {CLASS}")
-    try:
-        config = config_from_diffusers(values)
-    except ConfigError as error:
-        raise CheckpointError(f"{config_path}: {error}") from None
-    weights = weights or find_weights(config_path.parent)
-    if INDEX.fullmatch(weights.name):
-        return Checkpoint(config, tensors_from_diffusers(read_shards(weights), config, str(weights)), str(weights))
-    tensors, metadata = read_safetensors(weights)
-    native = tensors_from_diffusers(tensors, config, str(weights))
-    return Checkpoint(with_our_facts(config, metadata), native, str(weights))
-
-
-def find_config(folder: Path) -> Path | None:
-    """The `config.json` of a diffusers model in `folder` or its `vae/`."""
-    for path in (folder / CONFIG_FILE, folder / "vae" / CONFIG_FILE):
-        try:
-            if "_class_name" in read_json(path):
-                return path
-        except CheckpointError:
-            continue
-    return None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not readable JSON ({error})") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}")
-    return values
-
-
-def find_weights(folder: Path) -> Path:
-    """The file of weights in `folder`, or the index of its parts; full precision before a variant such as fp16."""
-    names = {path.name for path in folder.iterdir()}
-    for plain in (f"{WEIGHTS}.safetensors.index.json", f"{WEIGHTS}.safetensors"):
-        if plain in names:
-            return folder / plain
-    variants = sorted(name for name in names if INDEX.fullmatch(name))
-    variants += sorted(n for n in names if re.fullmatch(rf"{WEIGHTS}\.\w+\.safetensors", n) and not SHARD.fullmatch(n))
-    if len(variants) == 1:
-        return folder / variants[0]
-    if variants:
-        raise CheckpointError(f"{folder}: holds {', '.join(variants)}; give the path of the one to read")
-    if any(name.startswith(WEIGHTS) and name.endswith(".bin") for name in names):
-        raise CheckpointError(
-            f"{folder}: holds pickled weights, which are not read; "
-            f"save them as safetensors first: {CLASS}.from_pretrained(folder).save_pretrained(folder)"
-        )
-    raise CheckpointError(f"{folder}: no {WEIGHTS}.safetensors; the model's weights are missing")
-
-
-def read_shards(index: Path) -> dict[str, Tensor]:
-    """All tensors of a model in several files."""
-    places = read_json(index).get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-        raise CheckpointError(f"{index}: expected weight_map, an object of tensor names to file names")
-    tensors: dict[str, Tensor] = {}
-    for name in sorted(set(places.values())):
-        if Path(name).name != name or not name.endswith(".safetensors"):
-            raise CheckpointError(f"{index}: {name!r} is no .safetensors file beside it")
-        part, _ = read_safetensors(index.parent / name)
-        strays = [f"{key} in {name}" for key in part if places.get(key) != name]
-        lost = [f"no {key} in {name}" for key, place in places.items() if place == name and key not in part]
-        refuse(strays + lost, f"{index}: does not match its files")
-        tensors |= part
-    return tensors
-
-
-def with_our_facts(config: TokenizerConfig, metadata: Mapping[str, str]) -> TokenizerConfig:
-    """`config` with the name and chunk schedule that `write_diffusers` noted, as diffusers has no place for them."""
-    chunk = metadata.get("chunk", "")
-    return replace(
-        config,
-        variant=metadata.get("variant", config.variant),
-        chunk=int(chunk) if re.fullmatch(r"[1-9]\d{0,5}", chunk) else config.chunk,
-    )
 
 
 # Configs --------------------------------------------------------------------------------------------------------------
@@ -372,6 +250,20 @@ def tensors_from_diffusers(tensors: Mapping[str, Tensor], config: TokenizerConfi
     return {name: tensors[keys[name]].reshape(shape) for name, shape in ours.items()}
 
 
+def tensors_to_diffusers(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Our tensors under diffusers' names and in its shapes.
+
+    Raises:
+        CheckpointError: where they do not fit the checkpoint's config.
+    """
+    tensors = {
+        diffusers_key(name): tensor.detach().cpu().reshape(diffusers_shape(tensor.shape)).contiguous()
+        for name, tensor in checkpoint.tensors.items()
+    }
+    tensors_from_diffusers(tensors, checkpoint.config, checkpoint.source)
+    return tensors
+
+
 def native_shapes(config: TokenizerConfig) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the parameters of our network, of which no memory is taken."""
     with torch.device("meta"):
@@ -383,41 +275,6 @@ def refuse(problems: Sequence[str], what: str) -> None:
     """Raises CheckpointError if there are problems, with the first of them."""
     if problems:
         raise CheckpointError(f"{what}: {listed(problems)}")
-
-
-# Writing --------------------------------------------------------------------------------------------------------------
-
-
-def write_diffusers(checkpoint: Checkpoint, folder: Path) -> None:
-    """Writes a folder for `AutoencoderKLCosmos.from_pretrained`; tensors keep their values and dtype.
-
-    Name and chunk schedule go into the metadata of the weights, so that `read_diffusers` gives back the same config.
-
-    Raises:
-        CheckpointError: where diffusers cannot express the model, saying why, or the folder cannot be made or holds
-            another model, which would be read instead.
-    """
-    config = checkpoint.config
-    reasons = [reason for reason, holds in obstacles(checkpoint).items() if holds]
-    if reasons:
-        raise CheckpointError(
-            f"{checkpoint.source}: diffusers' {CLASS} has no such model ({', '.join(reasons)}); "
-            "keep it in the native format"
-        )
-    make_folder(folder)
-    for path in folder.iterdir():
-        if path.name == NATIVE_WEIGHTS_FILE or INDEX.fullmatch(path.name):
-            raise CheckpointError(f"{folder}: holds another model ({path.name}); choose an empty folder")
-    tensors = {
-        diffusers_key(name): tensor.detach().cpu().reshape(diffusers_shape(tensor.shape)).contiguous()
-        for name, tensor in checkpoint.tensors.items()
-    }
-    tensors_from_diffusers(tensors, config, checkpoint.source)  # refuses what does not fit the config
-    metadata = {"format": "pt", "variant": config.variant, "chunk": str(config.chunk)}
-    with atomic_path(folder / f"{WEIGHTS}.safetensors") as temporary:
-        temporary.write_bytes(safetensors.torch.save(tensors, metadata))
-    with atomic_path(folder / CONFIG_FILE) as temporary:
-        temporary.write_text(json.dumps(config_to_diffusers(config), indent=2) + "\n", encoding="utf-8")
 
 
 def obstacles(checkpoint: Checkpoint) -> dict[str, bool]:

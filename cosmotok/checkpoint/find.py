@@ -58,11 +58,11 @@ def load_checkpoint(
 
 def is_model(path: Path) -> bool:
     """Whether the file or folder is a model, as far as names and headers tell."""
-    from cosmotok.checkpoint import diffusers
+    from cosmotok.checkpoint import diffusers_files
 
     if path.is_dir():
         holds_pickled = any(file.suffix in PICKLED for file in path.iterdir())
-        return native.is_native_folder(path) or diffusers.is_diffusers_folder(path) or holds_pickled
+        return native.is_native_folder(path) or diffusers_files.is_diffusers_folder(path) or holds_pickled
     return path.suffix in PICKLED or (path.suffix == ".safetensors" and native.is_native_file(path))
 
 
@@ -70,10 +70,10 @@ def read_folder(folder: Path, variant: str | None, weights: Weights, names: tupl
     """The model in `folder`: ours, a diffusers autoencoder (or pipeline), or NVIDIA's files."""
     if native.is_native_folder(folder):
         return as_variant(native.read_folder(folder), variant)
-    from cosmotok.checkpoint import diffusers, reference_files
+    from cosmotok.checkpoint import diffusers_files, reference_files
 
-    if diffusers.is_diffusers_folder(folder):
-        return as_variant(diffusers.read_diffusers(folder), variant)
+    if diffusers_files.is_diffusers_folder(folder):
+        return as_variant(diffusers_files.read_diffusers(folder), variant)
     if any(path.suffix in PICKLED for path in folder.iterdir()):
         return reference_files.read_reference(folder, variant, names, weights)
     raise CheckpointError(
@@ -84,11 +84,11 @@ def read_folder(folder: Path, variant: str | None, weights: Weights, names: tupl
 
 def read_file(path: Path, variant: str | None, weights: Weights) -> Checkpoint:
     """The model in a single file, or in the folder that it stands for."""
-    from cosmotok.checkpoint import diffusers, reference_files
+    from cosmotok.checkpoint import diffusers_files, reference_files
 
     if path.suffix == ".safetensors":
-        if diffusers.is_diffusers_folder(path.parent) and path.name.startswith("diffusion_pytorch_model"):
-            return as_variant(diffusers.read_diffusers(path), variant)
+        if diffusers_files.is_diffusers_folder(path.parent) and path.name.startswith("diffusion_pytorch_model"):
+            return as_variant(diffusers_files.read_diffusers(path), variant)
         return as_variant(native.read_file(path), variant)
     if path.suffix in PICKLED:
         return reference_files.read_reference(path, variant, weights=weights)

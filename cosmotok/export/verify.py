@@ -30,8 +30,6 @@ class ExportError(CosmotokError):
 class Latents:
     """A tokenizer's encoder without the rounding of FSQ, for streams of what comes before it."""
 
-    device, dtype = torch.device("cpu"), torch.float32
-
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.config = replace(tokenizer.config, levels=())
         self.network = tokenizer.network
@@ -39,9 +37,6 @@ class Latents:
     @torch.no_grad()
     def encode_step(self, frames: Tensor, state: StreamState) -> Tensor:
         return self.network.encode(pad_edges(frames, self.config.spatial_factor), state)
-
-    def decode_step(self, tokens: Tensor, state: StreamState) -> Tensor:
-        raise NotImplementedError
 
     def empty_tokens(self, batch: int, height: int, width: int) -> Tensor:
         _, h, w = self.config.grid(1, height, width)
