@@ -8,6 +8,7 @@ Nothing at time t sees the future (paper section 3.1, "temporally causal").
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +19,19 @@ from cosmotok.network.state import Causal, StreamState
 __all__ = ["FactorizedConv", "FrameNorm", "Pointwise", "SpatialConv", "TemporalConv", "repeat_pixels"]
 
 
+Kernel = Callable[[Tensor], Tensor]
+"""Computes what a layer does, up to rounding, by other means; of no use for gradients."""
+
+
 class Pointwise(nn.Linear):
     """1x1x1 convolution: the same linear map of the channels at every position."""
+
+    kernel: Kernel | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kernel is not None:
+            return self.kernel(x)
+        return super().forward(x)
 
 
 class SpatialConv(nn.Module):
@@ -29,6 +41,8 @@ class SpatialConv(nn.Module):
         stride: 1 pads with one ring of zeros; 2 pads one row below and one column to the right, and halves the size.
     """
 
+    kernel: Kernel | None = None
+
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
         self.stride = stride
@@ -37,13 +51,18 @@ class SpatialConv(nn.Module):
         reset_parameters(self.weight, self.bias)
 
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
-        batch, frames = x.shape[:2]
-        image = x.flatten(0, 1).permute(0, 3, 1, 2)
+        images = x.flatten(0, 1)
+        images = self.convolve(images) if self.kernel is None else self.kernel(images)
+        return images.unflatten(0, x.shape[:2])
+
+    def convolve(self, images: Tensor) -> Tensor:
+        """(N, H, W, C) to (N, H / stride, W / stride, O)."""
+        images = images.permute(0, 3, 1, 2)
         if self.stride == 1:
-            image = F.conv2d(image, self.weight, self.bias, padding=1)
+            images = F.conv2d(images, self.weight, self.bias, padding=1)
         else:
-            image = F.conv2d(F.pad(image, (0, 1, 0, 1)), self.weight, self.bias, stride=self.stride)
-        return image.permute(0, 2, 3, 1).unflatten(0, (batch, frames)).contiguous()
+            images = F.conv2d(F.pad(images, (0, 1, 0, 1)), self.weight, self.bias, stride=self.stride)
+        return images.permute(0, 2, 3, 1).contiguous()
 
 
 class TemporalConv(Causal):
@@ -54,6 +73,7 @@ class TemporalConv(Causal):
     """
 
     taps = 3
+    kernel: Kernel | None = None
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -69,10 +89,13 @@ class TemporalConv(Causal):
             past = x[:, :1].expand(-1, kept, *x.shape[2:])
         x = torch.cat((past, x), dim=1)
         self.remember(state, x[:, -kept:])
-        height, width = x.shape[2:4]
+        return self.convolve(x) if self.kernel is None else self.kernel(x)
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """(B, past + T, H, W, C) to (B, T / stride, H, W, O)."""
         image = x.flatten(2, 3).permute(0, 3, 1, 2)  # time is the image's height, all pixels its width
         image = F.conv2d(image, self.weight.unsqueeze(-1), self.bias, stride=(self.stride, 1))
-        return image.permute(0, 2, 3, 1).unflatten(2, (height, width)).contiguous()
+        return image.permute(0, 2, 3, 1).unflatten(2, x.shape[2:4]).contiguous()
 
 
 class FactorizedConv(nn.Module):
