@@ -9,11 +9,25 @@ import pytest
 import torch
 from hypothesis import settings
 
+from cosmotok.kernels import float32
+
 # The networks here are so small that more threads make them slower, and bits are compared between processes.
 torch.set_num_threads(1)
 
 settings.register_profile("cosmotok", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("cosmotok")
+
+
+@pytest.fixture(scope="module", params=["plain", "fast"])
+def every_kernel(request):
+    """Runs tests twice: with PyTorch's operators alone, and with the kernels that wide layers have in all layers."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "plain":
+            patch.setattr(float32, "suits", lambda x: False)
+        else:
+            for threshold in ("CHANNELS", "POSITIONS", "TILES"):
+                patch.setattr(float32, threshold, 0)
+        yield
 
 
 @pytest.fixture(autouse=True)

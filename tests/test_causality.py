@@ -11,6 +11,8 @@ from small import KINDS, VIDEO_KINDS, clip, small, time_axis, tokens_for
 from cosmotok.network import StreamState
 from cosmotok.network.blocks import TemporalAttention
 
+pytestmark = pytest.mark.usefixtures("every_kernel")
+
 
 def changed(x, step):
     """`x` (B, C, T, H, W) with other values in one frame."""

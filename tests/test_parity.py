@@ -6,6 +6,7 @@ from fixtures import VARIANTS, Fixture
 
 from cosmotok import Tokenizer
 
+pytestmark = pytest.mark.usefixtures("every_kernel")
 TOLERANCE = 2e-4  # of the tensor's largest value, as the fixtures' page has it
 
 

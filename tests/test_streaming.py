@@ -10,6 +10,7 @@ from small import FEW_KINDS, KINDS, VIDEO_KINDS, clip, pixels, small, time_axis,
 
 from cosmotok.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("every_kernel")
 few_examples = settings(max_examples=8)
 
 

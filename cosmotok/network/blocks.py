@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cosmotok.network.causal import FrameNorm, Pointwise
+from cosmotok.network.causal import FrameNorm, Pointwise, swish
 from cosmotok.network.state import Causal, StreamState
 
 __all__ = ["Middle", "ResidualBlock", "SpatialAttention", "TemporalAttention"]
@@ -29,8 +29,8 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if in_channels == out_channels else Pointwise(in_channels, out_channels)
 
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)), state)
-        h = self.conv2(F.silu(self.norm2(h)), state)
+        h = self.conv1(swish(self.norm1(x)), state)
+        h = self.conv2(swish(self.norm2(h)), state)
         return self.shortcut(x) + h
 
 

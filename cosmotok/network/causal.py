@@ -14,24 +14,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cosmotok.kernels.float32 import pointwise_kernel, spatial_kernel, temporal_kernel
 from cosmotok.network.state import Causal, StreamState
 
-__all__ = ["FactorizedConv", "FrameNorm", "Pointwise", "SpatialConv", "TemporalConv", "repeat_pixels"]
-
-
-Kernel = Callable[[Tensor], Tensor]
-"""Computes what a layer does, up to rounding, by other means; of no use for gradients."""
+__all__ = ["FactorizedConv", "FrameNorm", "Pointwise", "SpatialConv", "TemporalConv", "repeat_pixels", "swish"]
 
 
 class Pointwise(nn.Linear):
     """1x1x1 convolution: the same linear map of the channels at every position."""
 
-    kernel: Kernel | None = None
+    kernel: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.kernel is not None:
-            return self.kernel(x)
-        return super().forward(x)
+        kernel = self.kernel or pointwise_kernel(x, self.weight, self.bias)
+        return super().forward(x) if kernel is None else kernel(x)
 
 
 class SpatialConv(nn.Module):
@@ -41,7 +37,7 @@ class SpatialConv(nn.Module):
         stride: 1 pads with one ring of zeros; 2 pads one row below and one column to the right, and halves the size.
     """
 
-    kernel: Kernel | None = None
+    kernel: Callable[[Tensor], Tensor] | None = None
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -52,7 +48,10 @@ class SpatialConv(nn.Module):
 
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
         images = x.flatten(0, 1)
-        images = self.convolve(images) if self.kernel is None else self.kernel(images)
+        kernel = self.kernel
+        if kernel is None and self.stride == 1:
+            kernel = spatial_kernel(images, self.weight, self.bias)
+        images = self.convolve(images) if kernel is None else kernel(images)
         return images.unflatten(0, x.shape[:2])
 
     def convolve(self, images: Tensor) -> Tensor:
@@ -73,7 +72,7 @@ class TemporalConv(Causal):
     """
 
     taps = 3
-    kernel: Kernel | None = None
+    kernel: Callable[[Tensor | None, Tensor], Tensor] | None = None
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -85,17 +84,25 @@ class TemporalConv(Causal):
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
         past = self.recall(state)
         kept = self.taps - self.stride
-        if past is None:
-            past = x[:, :1].expand(-1, kept, *x.shape[2:])
-        x = torch.cat((past, x), dim=1)
-        self.remember(state, x[:, -kept:])
-        return self.convolve(x) if self.kernel is None else self.kernel(x)
+        self.remember(
+            state, x[:, -kept:] if x.shape[1] >= kept else torch.cat((lead(past, x, kept), x), dim=1)[:, -kept:]
+        )
+        kernel = self.kernel
+        if kernel is None and self.stride == 1:
+            kernel = temporal_kernel(x, self.weight, self.bias)
+        return self.convolve(past, x) if kernel is None else kernel(past, x)
 
-    def convolve(self, x: Tensor) -> Tensor:
-        """(B, past + T, H, W, C) to (B, T / stride, H, W, O)."""
+    def convolve(self, past: Tensor | None, x: Tensor) -> Tensor:
+        """(B, T, H, W, C), and the frames before or None at the start of a stream, to (B, T / stride, H, W, O)."""
+        x = torch.cat((lead(past, x, self.taps - self.stride), x), dim=1)
         image = x.flatten(2, 3).permute(0, 3, 1, 2)  # time is the image's height, all pixels its width
         image = F.conv2d(image, self.weight.unsqueeze(-1), self.bias, stride=(self.stride, 1))
         return image.permute(0, 2, 3, 1).unflatten(2, x.shape[2:4]).contiguous()
+
+
+def lead(past: Tensor | None, x: Tensor, count: int) -> Tensor:
+    """The frames before `x`: at the start of a stream its first one, `count` times."""
+    return x[:, :1].expand(-1, count, *x.shape[2:]) if past is None else past
 
 
 class FactorizedConv(nn.Module):
@@ -129,6 +136,11 @@ class FrameNorm(nn.Module):
         # Not F.group_norm, which refuses groups of a single value: one position of a narrow network.
         image = torch.group_norm(image, self.groups, self.weight, self.bias, 1e-6)
         return image.permute(0, 2, 3, 1).unflatten(0, (batch, frames)).contiguous()
+
+
+def swish(x: Tensor) -> Tensor:
+    """x sigmoid(x), in the memory of `x` where no gradient will ask for that."""
+    return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
 def repeat_pixels(x: Tensor) -> Tensor:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cosmotok.network.blocks import Conv, Middle, ResidualBlock
-from cosmotok.network.causal import FrameNorm
+from cosmotok.network.causal import FrameNorm, swish
 from cosmotok.network.state import StreamState
 
 __all__ = ["Axes", "Decoder", "Encoder", "Parts"]
@@ -102,7 +101,7 @@ class Encoder(nn.Module):
         for stage in self.stages:
             x = stage(x, state)
         x = self.middle(x, state)
-        return self.conv_out(F.silu(self.norm_out(x)), state)
+        return self.conv_out(swish(self.norm_out(x)), state)
 
 
 class Decoder(nn.Module):
@@ -130,4 +129,4 @@ class Decoder(nn.Module):
         x = self.middle(self.conv_in(z, state), state)
         for stage in self.stages:
             x = stage(x, state)
-        return self.conv_out(F.silu(self.norm_out(x)), state)
+        return self.conv_out(swish(self.norm_out(x)), state)
