@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from cosmotok.checks import check_size, check_tensor, check_tokens
 from cosmotok.config import TokenizerConfig, find_model
 from cosmotok.errors import CheckpointError, InputError
 from cosmotok.network import HALVES, StreamState
+from cosmotok.quantization import Calibration, Precision, calibrate, quantize, restore
 from cosmotok.streaming import StreamDecoder, StreamEncoder
 
 __all__ = ["Tokenizer"]
@@ -41,6 +42,9 @@ class Tokenizer:
         self.config = config
         self.network = build_network(config).eval()
         self._fingerprint = ""
+        self.precision: Precision = "float32"
+        self.calibration: Calibration | None = None
+        """Ranges for `precision="int8"`; see `calibrate`."""
 
     # Loading and saving ------------------------------------------------------------------------------------------
 
@@ -52,6 +56,7 @@ class Tokenizer:
         variant: str | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
+        precision: Precision = "float32",
         weights: Literal["auto", "plain", "averaged"] = "auto",
         revision: str | None = None,
         token: str | bool | None = None,
@@ -66,15 +71,20 @@ class Tokenizer:
                 tokenizer that can encode alone, or decode alone.
             variant: the published name of what the files hold, where they do not tell.
             device, dtype: where to and as what; the CPU and float32 unless given.
+            precision: "int8" computes in 8-bit integers on the CPU; see `set_precision`.
             weights: of a training checkpoint, the plain ones or their running average; "auto" prefers the average.
             revision, token: passed to the Hub.
 
         Raises:
             UnknownModelError: where nothing goes by that name; suggests the nearest.
             CheckpointError: where the weights are damaged, unsafe, or do not fit their config; names every tensor.
+            InputError: where `precision` is not to be had.
         """
+        check_precision(precision, device, dtype)
         checkpoint = load_checkpoint(name, variant=variant, weights=weights, revision=revision, token=token)
-        return cls.from_checkpoint(checkpoint).to(device, dtype)
+        tokenizer = cls.from_checkpoint(checkpoint).to(device, dtype)
+        tokenizer.calibration = native.read_calibration(Path(checkpoint.source))
+        return tokenizer.set_precision(precision)
 
     @classmethod
     def from_reference_state_dict(cls, tensors: Mapping[str, Tensor], variant: str) -> Tokenizer:
@@ -115,8 +125,9 @@ class Tokenizer:
         return Checkpoint(self.config, dict(self.network.state_dict()), self.config.variant)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Writes `config.json` and `model.safetensors`, for `from_pretrained`."""
+        """Writes `config.json`, `model.safetensors` and, once calibrated, `int8.json`, for `from_pretrained`."""
         native.write_folder(self.to_checkpoint(), Path(folder))
+        native.write_calibration(self.calibration, Path(folder))
 
     def push_to_hub(
         self,
@@ -209,6 +220,7 @@ class Tokenizer:
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Tokenizer:
         """Moves to a device, or to float32, float16 or bfloat16, in place; returns itself."""
+        check_precision(self.precision, device, dtype)
         if dtype is not None and dtype not in (torch.float32, torch.float16, torch.bfloat16):
             raise InputError(f"dtype={dtype}: expected torch.float32, torch.float16 or torch.bfloat16")
         if dtype is not None:
@@ -217,6 +229,57 @@ class Tokenizer:
             self.network.to(device=device, dtype=dtype)
         except (RuntimeError, AssertionError) as error:
             raise InputError(f"device={device}: cannot move there: {str(error).splitlines()[0]}") from None
+        return self
+
+    # Integers on the CPU -----------------------------------------------------------------------------------------
+
+    def calibrate(self, videos: Iterable[Tensor]) -> Calibration:
+        """Finds the ranges of activations for `precision="int8"`, once and for all, from some typical videos.
+
+        Encodes and decodes them in float32, then goes on in the precision it had. `save_pretrained` writes the ranges
+        beside the weights.
+
+        Args:
+            videos: a few dozen short clips and photos, as `encode` takes them.
+
+        Returns:
+            The ranges, which are in the attribute `calibration` from now on.
+
+        Raises:
+            InputError: for no videos, or a tokenizer that is not float32 on the CPU.
+        """
+        check_precision("int8", self.device, self.dtype)
+        self.require("encoder")
+        precision = self.precision
+        self.set_precision("float32")
+        try:
+            self.calibration = calibrate(self, videos)
+        finally:
+            self.set_precision(precision)
+        return self.calibration
+
+    def set_precision(self, precision: Precision) -> Tokenizer:
+        """How most layers compute: in `dtype` ("float32"), or in "int8" on a CPU with AVX-512 VNNI; returns itself.
+
+        Weights stay as they are and are rounded anew each time, so call it again after changing them. Finish open
+        streams first.
+
+        Raises:
+            InputError: for another precision, a tokenizer that is not float32 on the CPU, a CPU or PyTorch without
+                these instructions, or no calibration for these weights.
+        """
+        check_precision(precision, self.device, self.dtype)
+        if precision == "int8":
+            if self.calibration is None or not native.same_weights(self.calibration.fingerprint, self.fingerprint):
+                reason = "none" if self.calibration is None else "one of other weights"
+                raise InputError(
+                    f'precision="int8": {self.config.variant} needs a calibration and has {reason}; make one with '
+                    "`tokenizer.calibrate(videos)` or `cosmotok calibrate MODEL DATA -o FOLDER`"
+                )
+            quantize(self.network, self.calibration)
+        else:
+            restore(self.network)
+        self.precision = precision
         return self
 
     def __repr__(self) -> str:
@@ -320,6 +383,16 @@ class Tokenizer:
         if self.config.is_discrete:
             return torch.empty(batch, 0, h, w, dtype=torch.int32, device=self.device)
         return torch.empty(batch, self.config.latent_channels, 0, h, w, dtype=self.dtype, device=self.device)
+
+
+def check_precision(precision: str, device: str | torch.device | None, dtype: torch.dtype | None) -> None:
+    """Raises InputError unless that precision can be had there; None is the CPU, or float32."""
+    if precision not in get_args(Precision):
+        raise InputError(f"precision={precision!r}: expected {' or '.join(map(repr, get_args(Precision)))}")
+    if precision == "int8" and torch.device(device or "cpu").type != "cpu":
+        raise InputError(f'precision="int8": runs on the CPU, not on device={device}; use precision="float32" there')
+    if precision == "int8" and dtype not in (None, torch.float32):
+        raise InputError(f'precision="int8": needs dtype=torch.float32 for what stays in floating point, got {dtype}')
 
 
 def pad_edges(x: Tensor, factor: int) -> Tensor:

@@ -17,6 +17,7 @@ from cosmotok.config import TokenizerConfig
 from cosmotok.errors import CheckpointError, ConfigError
 from cosmotok.media.atomic import atomic_path
 from cosmotok.network import HALVES
+from cosmotok.quantization import CALIBRATION_FILE, Calibration
 
 __all__ = [
     "CONFIG_FILE",
@@ -24,9 +25,11 @@ __all__ = [
     "fingerprint",
     "is_native_file",
     "is_native_folder",
+    "read_calibration",
     "read_file",
     "read_folder",
     "same_weights",
+    "write_calibration",
     "write_folder",
 ]
 
@@ -139,6 +142,31 @@ def write_folder(checkpoint: Checkpoint, folder: Path) -> None:
         temporary.write_bytes(safetensors.torch.save(contiguous, metadata))
     with atomic_path(folder / CONFIG_FILE) as temporary:
         temporary.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def read_calibration(weights: Path) -> Calibration | None:
+    """What `write_calibration` wrote beside the weights file; None where nothing is.
+
+    Raises:
+        CheckpointError: where the file is damaged.
+    """
+    path = weights.with_name(CALIBRATION_FILE)
+    if weights.name != WEIGHTS_FILE or not path.exists():
+        return None
+    try:
+        return Calibration.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, CheckpointError) as error:
+        raise CheckpointError(f"{path}: not a valid calibration ({error}); delete it, or calibrate again") from None
+
+
+def write_calibration(calibration: Calibration | None, folder: Path) -> None:
+    """Writes it beside the weights in `folder`; None removes one of earlier weights."""
+    path = folder / CALIBRATION_FILE
+    if calibration is None:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_text(calibration.to_json(), encoding="utf-8")
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:

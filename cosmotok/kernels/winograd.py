@@ -61,16 +61,16 @@ class SpatialWinograd:
     def convolve(self, x: Tensor, y: Tensor) -> None:
         """A block: (n, 4 rows + 2, 4 columns + 2, C) to `y` (n, 4 rows, 4 columns, O)."""
         count, rows, columns = x.shape[0], y.shape[1] // TILE, y.shape[2] // TILE
-        halfway = x.new_empty(TILE + 2, count, rows, *x.shape[2:])
-        spread_four([x[:, i : i + TILE * rows - TILE + 1 : TILE] for i in range(TILE + 2)], halfway)
-        tiles = x.new_empty(TILE + 2, TILE + 2, count, rows, columns, x.shape[3])
-        last = TILE * columns - TILE + 1
-        spread_four([halfway[:, :, :, j : j + last : TILE] for j in range(TILE + 2)], tiles.transpose(0, 1))
+        rows_of_tiles = x.new_empty(TILE + 2, count, rows, *x.shape[2:])
+        spread_four([x[:, i : i + TILE * rows - TILE + 1 : TILE] for i in range(TILE + 2)], rows_of_tiles)
+        tiles = x.new_empty(TILE + 2, count, rows, columns, x.shape[3])
         halfway = y.new_empty(TILE, TILE + 2, count, rows, columns, self.channels)
-        for j in range(TILE + 2):
-            gather_four([self.products[i][j](tiles[i, j]) for i in range(TILE + 2)], halfway[:, j])
-        # (n, rows, 4, columns, 4, O) to (columns of a tile, rows of a tile, n, rows, columns, O)
-        outputs = y.unflatten(2, (columns, TILE)).unflatten(1, (rows, TILE)).permute(4, 2, 0, 1, 3, 5)
+        last = TILE * columns - TILE + 1
+        for i, (row, products) in enumerate(zip(rows_of_tiles, self.products, strict=True)):
+            spread_four([row[:, :, j : j + last : TILE] for j in range(TILE + 2)], tiles)
+            gather_four([product(tile) for product, tile in zip(products, tiles, strict=True)], halfway[:, i])
+        # (n, rows, 4, columns, 4, O) to (rows of a tile, columns of a tile, n, rows, columns, O)
+        outputs = y.unflatten(2, (columns, TILE)).unflatten(1, (rows, TILE)).permute(2, 4, 0, 1, 3, 5)
         gather_four(halfway.unbind(1), outputs)
 
 
