@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +22,7 @@ from cosmotok.errors import InputError, TokenFileError
 from cosmotok.evaluation.metrics import RunningQuality
 from cosmotok.media import Frame, MediaInfo, MediaReader, VideoWriter, open_media, write_image
 from cosmotok.media.atomic import same_file
+from cosmotok.overlap import Behind, ahead
 from cosmotok.streaming import StreamDecoder
 from cosmotok.tokenfile import TICKS, TokenFile, TokenInfo, TokenWriter
 from cosmotok.tokenizer import Tokenizer
@@ -99,8 +100,8 @@ def reconstruct_file(
         if side_by_side is not None:
             beside = stack.enter_context(FrameSink(side_by_side, info, None, reader, columns=3))
 
-        def emit(video: Tensor) -> None:
-            for pixels in to_pixels(video):
+        def finish(reconstruction: np.ndarray) -> None:
+            for pixels in reconstruction:
                 if not originals:  # what is left is padding of the last group
                     return
                 original = originals.popleft()
@@ -110,11 +111,12 @@ def reconstruct_file(
                     beside.write(in_a_row(original.pixels, pixels), original.time)
                 advance(1)
 
-        for batch in batches(reader, step_frames(tokenizer.config)):
+        behind = stack.enter_context(Behind())
+        for batch in stack.enter_context(closing(ahead(batches(reader, step_frames(tokenizer.config))))):
             originals.extend(batch)
-            emit(decoder.push(encoder.push(to_video(batch))))
-        emit(decoder.push(encoder.flush()))
-        emit(decoder.flush())
+            behind(finish, to_pixels(decoder.push(encoder.push(to_video(batch)))))
+        behind(finish, to_pixels(decoder.push(encoder.flush())))
+        behind(finish, to_pixels(decoder.flush()))
     return clip_report(
         tokenizer.config,
         source,
@@ -157,10 +159,11 @@ def encode_file(
     with (
         open_media(source, frames=frames, size=size, max_pixels=max_pixels) as reader,
         TokenWriter(output, tokenizer.config, latent_dtype) as writer,
+        closing(ahead(batches(reader, step_frames(tokenizer.config)))) as coming,
     ):
         info = reader.info
         encoder = tokenizer.stream_encoder(attention_context=attention_context)
-        for batch in batches(reader, step_frames(tokenizer.config)):
+        for batch in coming:
             ticks.extend(round(frame.time * TICKS) for frame in batch)
             writer.write(encoder.push(to_video(batch)))
             advance(len(batch))
@@ -208,13 +211,18 @@ def decode_file(
         pixel_format="",
     )
     written = 0
-    with FrameSink(output, info, None, None) as sink:
+
+    def finish(frames: np.ndarray) -> None:
+        nonlocal written
+        for pixels in frames[: count - written]:
+            sink.write(pixels, None if stored.times is None else Fraction(stored.times[written], TICKS))
+            written += 1
+            advance(1)
+
+    with FrameSink(output, info, None, None) as sink, Behind() as behind:
         decoder = tokenizer.stream_decoder(attention_context=stored.attention_context, size=(height, width))
         for video in decoded_pieces(decoder, tokens):
-            for pixels in to_pixels(video[:, :, : count - written]):
-                sink.write(pixels, None if stored.times is None else Fraction(stored.times[written], TICKS))
-                written += 1
-                advance(1)
+            behind(finish, to_pixels(video))
     return clip_report(tokenizer.config, tokens.path, output, info, count, tokens.bits, time.monotonic() - begin)
 
 

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ["RunningQuality", "ssim"]
@@ -22,22 +21,27 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float | None:
     """
     if min(a.shape[:2]) < SSIM_WINDOW:
         return None
-    x, y = (torch.from_numpy(frame).permute(2, 0, 1).double() for frame in (a, b))
-    maps = torch.stack((x, y, x * x, y * y, x * y))
-    mean_x, mean_y, xx, yy, xy = box_mean(maps)
-    unbiased = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)
-    var_x = unbiased * (xx - mean_x * mean_x)
-    var_y = unbiased * (yy - mean_y * mean_y)
-    covariance = unbiased * (xy - mean_x * mean_y)
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    similarity /= (mean_x.square() + mean_y.square() + c1) * (var_x + var_y + c2)
-    return float(similarity.mean())
+    x, y = (torch.from_numpy(frame).permute(2, 0, 1).int() for frame in (a, b))
+    sums = window_sums(window_sums(torch.stack((x, y, x * x + y * y, x * y)), axis=2), axis=3)
+    sum_x, sum_y, sum_squares, sum_xy = sums.unbind()
+    # all that cancels is in whole numbers, which fit into 32 bits: means times n, (co)variances times n (n - 1)
+    n = SSIM_WINDOW**2
+    c1, c2 = (0.01 * 255 * n) ** 2, (0.03 * 255) ** 2 * n * (n - 1)
+    product, squares = sum_x * sum_y, sum_x * sum_x + sum_y * sum_y
+    above = product.double().mul_(2).add_(c1) * (n * sum_xy - product).double().mul_(2).add_(c2)
+    below = squares.double().add_(c1) * (n * sum_squares - squares).double().add_(c2)
+    return float(above.div_(below).mean())
 
 
-def box_mean(maps: Tensor) -> Tensor:
-    """Means over all 7 x 7 windows of (..., H, W)."""
-    return F.avg_pool2d(F.avg_pool2d(maps, (1, SSIM_WINDOW), stride=1), (SSIM_WINDOW, 1), stride=1)
+def window_sums(maps: Tensor, axis: int) -> Tensor:
+    """Sums over all windows of 7 along an axis: of four, two and one."""
+
+    def part(x: Tensor, begin: int, missing: int) -> Tensor:
+        return x.narrow(axis, begin, maps.shape[axis] - missing)
+
+    pairs = part(maps, 0, 1) + part(maps, 1, 1)
+    fours = part(pairs, 0, 3) + part(pairs, 2, 3)
+    return part(fours, 0, 6) + part(pairs, 4, 6) + part(maps, 6, 6)
 
 
 class RunningQuality:
