@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from cosmotok.kernels import float32
+from cosmotok.kernels import attention, float32
 
 # The networks here are so small that more threads make them slower, and bits are compared between processes.
 torch.set_num_threads(1)
@@ -23,10 +23,13 @@ def every_kernel(request):
     """Runs tests twice: with PyTorch's operators alone, and with the kernels that wide layers have in all layers."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "plain":
-            patch.setattr(float32, "suits", lambda x: False)
+            for module in (float32, attention):
+                patch.setattr(module, "suits", lambda x: False)
         else:
             for threshold in ("CHANNELS", "POSITIONS", "TILES"):
                 patch.setattr(float32, threshold, 0)
+            for threshold in ("CHANNELS", "SHORTEST"):
+                patch.setattr(attention, threshold, 0)
         yield
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from cosmotok import Tokenizer
 from cosmotok.config import TokenizerConfig
 from cosmotok.kernels import float32, winograd
+from cosmotok.kernels.attention import attention
 from cosmotok.kernels.products import Product, suits
 from cosmotok.network.causal import Pointwise, SpatialConv, TemporalConv
 
@@ -70,6 +71,15 @@ def test_products_are_linear_layers(channels, out_channels, shape, biased):
     bias = layer.bias if biased else None
     x = torch.randn(*shape, channels)
     assert close(Product(layer.weight.detach(), bias)(x), F.linear(x, layer.weight, bias))
+
+
+@given(st.integers(1, 3), st.sampled_from([1, 255, 256, 257, 700]), st.sampled_from([128, 200]))
+def test_attention_is_that_of_pytorch(count, length, channels):
+    q, k, v = torch.randn(3, count, length, channels, generator=torch.Generator().manual_seed(length))
+    q *= 4
+    expected = F.scaled_dot_product_attention(q.unsqueeze(1), k.unsqueeze(1), v.unsqueeze(1)).squeeze(1)
+    assert close(attention(q, k, v), expected)
+    assert torch.equal(attention(q, k, v), expected) == (length < 256)
 
 
 def wide_layers():

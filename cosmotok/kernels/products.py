@@ -8,7 +8,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["Product", "suits"]
+__all__ = ["Product", "linear", "suits"]
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear` of float32: (..., C) by (O, C) to (..., O)."""
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return y
 
 
 class Product:
@@ -25,8 +31,7 @@ class Product:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(..., C) to (..., O)."""
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
-        return y
+        return linear(x, self.weight, self.bias)
 
 
 @lru_cache(maxsize=1)

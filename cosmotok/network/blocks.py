@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cosmotok.kernels.attention import attention
 from cosmotok.network.causal import FrameNorm, Pointwise, swish
 from cosmotok.network.state import Causal, StreamState
 
@@ -47,10 +48,9 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
         h = self.norm(x)
-        # (B T, one head, H W, C)
-        q, k, v = (project(h).flatten(2, 3).flatten(0, 1).unsqueeze(1) for project in (self.q, self.k, self.v))
-        h = F.scaled_dot_product_attention(q, k, v)
-        return x + self.proj_out(h.view(x.shape))
+        # (B T, H W, C)
+        q, k, v = (project(h).flatten(2, 3).flatten(0, 1) for project in (self.q, self.k, self.v))
+        return x + self.proj_out(attention(q, k, v).view(x.shape))
 
 
 class TemporalAttention(SpatialAttention, Causal):
@@ -96,6 +96,6 @@ class Middle(nn.Module):
 
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
         x = self.block_1(x, state)
-        for attention in self.attention:
-            x = attention(x, state)
+        for layer in self.attention:
+            x = layer(x, state)
         return self.block_2(x, state)
