@@ -32,7 +32,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
         h = self.conv1(swish(self.norm1(x)), state)
         h = self.conv2(swish(self.norm2(h)), state)
-        return self.shortcut(x) + h
+        h += self.shortcut(x)
+        return h
 
 
 class SpatialAttention(nn.Module):

@@ -45,10 +45,10 @@ class Upsample(Causal):
             x = x.repeat_interleave(2, dim=1)
             if is_start(state):  # the first frame of a stream stays single
                 x = x[:, 1:]
-            x = x + self.temporal(x, state)
+            x = self.temporal(x, state).add_(x)
         if self.spatial is not None:
             x = repeat_pixels(x)
-            x = x + self.spatial(x)
+            x = self.spatial(x).add_(x)
         return self.mix(x)
 
 
