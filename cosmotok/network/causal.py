@@ -17,7 +17,16 @@ from torch import Tensor, nn
 from cosmotok.kernels.float32 import pointwise_kernel, spatial_kernel, temporal_kernel
 from cosmotok.network.state import Causal, StreamState
 
-__all__ = ["FactorizedConv", "FrameNorm", "Pointwise", "SpatialConv", "TemporalConv", "repeat_pixels", "swish"]
+__all__ = [
+    "FactorizedConv",
+    "FrameNorm",
+    "Pointwise",
+    "SpatialConv",
+    "TemporalConv",
+    "mean_of_squares",
+    "repeat_pixels",
+    "swish",
+]
 
 
 class Pointwise(nn.Linear):
@@ -141,6 +150,12 @@ class FrameNorm(nn.Module):
 def swish(x: Tensor) -> Tensor:
     """x sigmoid(x), in the memory of `x` where no gradient will ask for that."""
     return F.silu(x, inplace=not torch.is_grad_enabled())
+
+
+def mean_of_squares(x: Tensor) -> Tensor:
+    """The mean of every 2 x 2 square of pixels of (B, T, H, W, C)."""
+    image = x.flatten(0, 1).permute(0, 3, 1, 2)
+    return F.avg_pool2d(image, 2).permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
 
 
 def repeat_pixels(x: Tensor) -> Tensor:

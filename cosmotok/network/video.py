@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from cosmotok.network.blocks import SpatialAttention, TemporalAttention
-from cosmotok.network.causal import FactorizedConv, Pointwise, SpatialConv, TemporalConv, repeat_pixels
+from cosmotok.network.causal import FactorizedConv, Pointwise, SpatialConv, TemporalConv, mean_of_squares, repeat_pixels
 from cosmotok.network.stages import Axes, Parts
 from cosmotok.network.state import Causal, StreamState, is_start, repeat_first
 
@@ -23,11 +23,11 @@ class Downsample(Causal):
 
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
         if self.spatial is not None:
-            x = self.spatial(x) + x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).mean(dim=(3, 5))
+            x = self.spatial(x).add_(mean_of_squares(x))
         if self.temporal is not None:
             if is_start(state):  # the first frame is a pair with itself
                 x = repeat_first(x, 1)
-            x = self.temporal(x, state) + x.unflatten(1, (-1, 2)).mean(dim=2)
+            x = self.temporal(x, state).add_(x.unflatten(1, (-1, 2)).mean(dim=2))
         return self.mix(x)
 
 
