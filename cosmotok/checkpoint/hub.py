@@ -29,6 +29,7 @@ from cosmotok.checkpoint.card import CARD_FILE, is_generated
 from cosmotok.checkpoint.native import CONFIG_FILE, WEIGHTS_FILE
 from cosmotok.config import find_model
 from cosmotok.errors import CheckpointError, CosmotokError, InputError, UnknownModelError
+from cosmotok.quantization import CALIBRATION_FILE
 
 __all__ = ["fetch", "hub_id", "publish"]
 
@@ -172,7 +173,7 @@ def choose(names: Iterable[str], halves: Collection[str] = BOTH) -> Choice | Non
     """Which of a repository's files to fetch; None if they hold no model."""
     present = set(names)
     if {CONFIG_FILE, WEIGHTS_FILE} <= present:
-        return Choice("cosmotok", CONFIG_FILE, (WEIGHTS_FILE,))
+        return Choice("cosmotok", CONFIG_FILE, (WEIGHTS_FILE, *({CALIBRATION_FILE} & present)))
     for folder in ("", "vae/"):
         weights = diffusers_weights(present, folder)
         if weights and folder + CONFIG_FILE in present:

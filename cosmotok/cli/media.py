@@ -20,6 +20,7 @@ from cosmotok.cli.options import (
     MaxPixels,
     Model,
     Output,
+    Precision,
     Size,
     Source,
     Variant,
@@ -47,6 +48,7 @@ def reconstruct(
     size: Size = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    precision: Precision = "float32",
     attention_context: Context = CONTEXT,
     max_pixels: MaxPixels = MAX_PIXELS,
     json: Json = False,
@@ -57,7 +59,7 @@ def reconstruct(
 
     chosen = parse_frames(frames)
     name, count = peek(source, chosen, max_pixels)
-    tokenizer = load(model, device, dtype, variant)
+    tokenizer = load(model, device, dtype, variant, precision)
     target = output or default_output(source, f"{name}.{tokenizer.config.variant}", count)
     beside = target.with_name(f"{target.stem}.side-by-side{target.suffix}") if side_by_side else None
     with progress(f"reconstructing {source.name}", count) as bar:
@@ -88,6 +90,7 @@ def encode(
     ] = "float16",
     device: Device = "auto",
     dtype: Dtype = "auto",
+    precision: Precision = "float32",
     attention_context: Context = CONTEXT,
     max_pixels: MaxPixels = MAX_PIXELS,
     json: Json = False,
@@ -98,7 +101,7 @@ def encode(
 
     chosen = parse_frames(frames)
     name, count = peek(source, chosen, max_pixels)
-    tokenizer = load(model, device, dtype, variant)
+    tokenizer = load(model, device, dtype, variant, precision)
     target = output or beside_or_here(source, f"{name}.{tokenizer.config.variant}.safetensors")
     if Path(model).exists():
         model = str(Path(model).resolve())  # the token file may be decoded from another folder
@@ -128,6 +131,7 @@ def decode(
     variant: Variant = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    precision: Precision = "float32",
     json: Json = False,
 ) -> None:
     """Decode a token file to a video or image."""
@@ -135,7 +139,7 @@ def decode(
     from cosmotok.tokenfile import TokenFile
 
     file = TokenFile(tokens)
-    tokenizer = load(model or file.info.model, device, dtype, variant)
+    tokenizer = load(model or file.info.model, device, dtype, variant, precision)
     suffix = ".png" if file.info.kind == "image" else ".mp4"
     target = output or beside_or_here(tokens, f"{tokens.stem}.decoded{suffix}")
     with progress(f"decoding {tokens.name}", file.info.size[0]) as bar:

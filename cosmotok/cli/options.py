@@ -23,6 +23,7 @@ Variant = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16, or auto: bfloat16 on CUDA, else float32.")]
+Precision = Annotated[str, typer.Option(help="float32, or int8: faster on CPUs with AVX-512 VNNI; see docs/int8.md.")]
 Frames = Annotated[str, typer.Option(help="Frames A:B of the source, from 0, B left out; e.g. 0:49 or 100:.")]
 Size = Annotated[str | None, typer.Option(help="Resize the source to WxH first, e.g. 640x360.")]
 MaxPixels = Annotated[int, typer.Option(help="Refuse frames of more pixels than this.")]
@@ -35,7 +36,7 @@ MAX_PIXELS = 64_000_000
 CONTEXT = "32"
 
 
-def load(model: str, device: str, dtype: str, variant: str | None = None) -> Tokenizer:
+def load(model: str, device: str, dtype: str, variant: str | None = None, precision: Any = "float32") -> Tokenizer:
     """The tokenizer, where and as what the options say."""
     import torch
 
@@ -45,9 +46,11 @@ def load(model: str, device: str, dtype: str, variant: str | None = None) -> Tok
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if dtype not in {*dtypes, "auto"}:
         raise InputError(f"--dtype {dtype}: expected {', '.join(dtypes)} or auto")
-    place = device_of(device)
+    place = "cpu" if device == "auto" and precision == "int8" else device_of(device)
     automatic = torch.bfloat16 if place.startswith("cuda") else torch.float32
-    return Tokenizer.from_pretrained(model, variant=variant, device=place, dtype=dtypes.get(dtype, automatic))
+    return Tokenizer.from_pretrained(
+        model, variant=variant, device=place, dtype=dtypes.get(dtype, automatic), precision=precision
+    )
 
 
 def device_of(name: str) -> str:

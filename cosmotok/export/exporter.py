@@ -76,7 +76,7 @@ def export(
     if to == "onnx":
         require_onnx()
     fingerprint = tokenizer.fingerprint
-    tokenizer = copy.deepcopy(tokenizer).to("cpu", torch.float32)
+    tokenizer = copy.deepcopy(tokenizer).set_precision("float32").to("cpu", torch.float32)
     tokenizer.network.requires_grad_(False)
     if to == "onnx":
         _check_size(tokenizer)

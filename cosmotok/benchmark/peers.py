@@ -1,0 +1,137 @@
+"""Autoencoders of diffusers that can be measured beside ours: their published shapes, and what clips they take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cosmotok.errors import MissingExtraError
+
+__all__ = ["PEERS", "Clip", "Peer", "import_diffusers"]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The size of a clip, or of an image, which has one frame."""
+
+    frames: int
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.frames}x{self.width}x{self.height}"
+
+    @property
+    def pixels(self) -> int:
+        """Of one frame."""
+        return self.height * self.width
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One of diffusers' autoencoders.
+
+    It takes `first + n * time * latents` frames, and heights and widths that `space` divides. An image autoencoder
+    takes the frames of a clip one by one.
+    """
+
+    name: str
+    cls: str
+    """diffusers' class."""
+    published: str
+    """Whose shape `config` is."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """What differs from the class's defaults."""
+    first: int = 1
+    time: int = 4
+    """Frames per latent frame."""
+    latents: int = 1
+    """Latent frames that go together."""
+    space: int = 8
+    """Pixels per latent position, in height and in width."""
+    images: bool = False
+    note: str = ""
+
+    @property
+    def group(self) -> int:
+        """Frames that go together."""
+        return self.time * self.latents
+
+    def takes(self, clip: Clip) -> Clip:
+        """The smallest clip that it takes and that contains `clip`."""
+        frames = max(clip.frames, self.first)
+        return Clip(
+            frames + (self.first - frames) % self.group,
+            clip.height + -clip.height % self.space,
+            clip.width + -clip.width % self.space,
+        )
+
+
+def import_diffusers() -> Any:
+    """diffusers, quiet.
+
+    Raises:
+        MissingExtraError: without diffusers.
+    """
+    try:
+        import diffusers
+    except ImportError:
+        raise MissingExtraError('measuring peers needs diffusers: pip install "diffusers>=0.34"') from None
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
+    return diffusers
+
+
+_STABLE_DIFFUSION = {
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+    "block_out_channels": [128, 256, 512, 512],
+    "layers_per_block": 2,
+}
+_ATTENTION_LATE = ["ResBlock"] * 3 + ["EfficientViTBlock"] * 3
+_ALL = (
+    Peer("Cosmos", "AutoencoderKLCosmos", "Cosmos-1.0 CV8x8x8", time=8),
+    Peer("CogVideoX", "AutoencoderKLCogVideoX", "CogVideoX 4x8x8", latents=2),
+    Peer("Wan", "AutoencoderKLWan", "Wan 2.1"),
+    Peer("LTX", "AutoencoderKLLTXVideo", "LTX-Video 0.9", time=8, space=32),
+    Peer(
+        "Hunyuan",
+        "AutoencoderKLHunyuanVideo",
+        "HunyuanVideo",
+        note="more than 16 frames in overlapping pieces, as is its default",
+    ),
+    Peer("Mochi", "AutoencoderKLMochi", "Mochi 1", time=6),
+    Peer(
+        "Allegro",
+        "AutoencoderKLAllegro",
+        "Allegro",
+        first=4,
+        note="without diffusers' tiles, which take 24 frames of 320x320 and no less",
+    ),
+    Peer("VidTok", "AutoencoderVidTok", "VidTok KL causal 4x8x8, 4 channels"),
+    Peer(
+        "DC-AE",
+        "AutoencoderDC",
+        "DC-AE f32c32 of SANA 1.0",
+        {
+            "encoder_block_types": _ATTENTION_LATE,
+            "decoder_block_types": _ATTENTION_LATE,
+            "downsample_block_type": "conv",
+            "upsample_block_type": "interpolate",
+        },
+        time=1,
+        space=32,
+        images=True,
+    ),
+    Peer("SD", "AutoencoderKL", "Stable Diffusion 1 and 2, 4 channels", _STABLE_DIFFUSION, time=1, images=True),
+    Peer(
+        "FLUX",
+        "AutoencoderKL",
+        "FLUX.1, 16 channels",
+        {**_STABLE_DIFFUSION, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False},
+        time=1,
+        images=True,
+    ),
+)
+PEERS = {peer.name: peer for peer in _ALL}

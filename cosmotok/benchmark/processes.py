@@ -1,0 +1,107 @@
+"""Objects that live in processes of their own, and work when they are called: one at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any
+
+from cosmotok.errors import CosmotokError
+
+__all__ = ["CallError", "Remote"]
+
+PATIENCE = 5.0
+"""Seconds that a process gets to end by itself."""
+
+
+class CallError(CosmotokError):
+    """A call failed in its process, or the process ended."""
+
+
+class Remote:
+    """What `make()` makes, in a fresh process; used in a `with` block.
+
+    Args:
+        make: can be pickled; called at the first call.
+        threads: of PyTorch there; None leaves its default.
+    """
+
+    def __init__(self, make: Callable[[], Any], threads: int | None = None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=serve, args=(other, make, threads), daemon=True)
+        self._process.start()
+        other.close()
+        self._idle = True
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Waits for the result.
+
+        Raises:
+            CallError: saying why, in one line.
+        """
+        self._idle = False
+        try:
+            self._connection.send((method, arguments))
+            fine, value = self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join(PATIENCE)
+            code = self._process.exitcode
+            out_of_memory = code == -signal.SIGKILL if hasattr(signal, "SIGKILL") else False
+            why = "most likely out of memory" if out_of_memory else "see above"
+            raise CallError(f"its process ended with exit code {code}, {why}") from None
+        self._idle = True
+        if not fine:
+            raise CallError(value)
+        return value
+
+    def close(self) -> None:
+        """Ends the process, which frees its memory; a call that is under way is not waited for."""
+        self._connection.close()
+        self._process.join(PATIENCE if self._idle else 0)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def __enter__(self) -> Remote:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def serve(connection: Connection, make: Callable[[], Any], threads: int | None) -> None:
+    """Runs in the process, until the other end closes."""
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who waits
+    if threads is not None:
+        torch.set_num_threads(threads)
+    made: Any = None
+    while True:
+        try:
+            method, arguments = connection.recv()
+        except EOFError:
+            return
+        try:
+            made = make() if made is None else made
+            answer = True, getattr(made, method)(*arguments)
+        except Exception as error:
+            answer = False, reason(error)
+        connection.send(answer)
+
+
+def reason(error: Exception) -> str:
+    """One line on what went wrong."""
+    import torch
+
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    exhausted = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in text
+    if exhausted or "bad_alloc" in text:
+        return "out of memory"
+    return text if isinstance(error, CosmotokError) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,120 @@
+"""A benchmark in words and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cosmotok.benchmark.peers import Clip
+from cosmotok.benchmark.report import GIGA, HALVES, Half, Report, Result
+from cosmotok.printing import print_table
+
+__all__ = ["clip_words", "memory", "notes", "print_report", "rows", "speed"]
+
+NOTHING = "-"
+
+
+def print_report(report: Report) -> None:
+    """A table for every size of clip, on standard output."""
+    for clip in report.clips:
+        print(f"\n{caption(report, clip)}")
+        print_table(header(report), rows(report, clip))
+        for line in notes(report, clip):
+            print(f" {line}")
+
+
+def header(report: Report) -> tuple[str, ...]:
+    return ("model", "", "GFLOP/frame", "frames/s", "of peak", f"vs {short(report.baseline)}", "memory", "parameters")
+
+
+def caption(report: Report, clip: Clip) -> str:
+    """What was measured, how, and where."""
+    machine = report.machine
+    threads = "1 thread" if machine.threads == 1 else f"{machine.threads} threads"
+    where = f"{machine.device}, {threads}" if machine.device_type == "cpu" else machine.device
+    rounds = "1 round" if report.rounds == 1 else f"best of {report.rounds} rounds, ratios are medians"
+    products = sorted(machine.products[clip].items(), key=lambda one: -one[1])
+    rates = ", ".join(f"{rate / GIGA:,.0f} GFLOP/s by {library}" for library, rate in products)
+    peak = f"peak = a matrix product, {rates}"
+    return f"{clip_words(clip)}, {machine.dtype} on {where}; {peak}; {rounds}"
+
+
+def rows(report: Report, clip: Clip) -> list[tuple[str, ...]]:
+    """Two rows for every model, of encoding and of decoding; one for a model that failed."""
+    found: list[tuple[str, ...]] = []
+    for result in (result for result in report.results if result.asked == clip):
+        if result.error is not None:
+            found.append((result.name, "failed", *[NOTHING] * 6))
+        for name in HALVES:
+            half: Half | None = getattr(result, name)
+            if half is not None:
+                first = name == HALVES[0]
+                found.append(
+                    (
+                        result.name if first else "",
+                        name,
+                        speed(half.gflop_per_frame),
+                        speed(half.frames_per_second),
+                        percent(report.share(result, name)),
+                        times(report.speedup(result, name)),
+                        memory(half.peak_memory),
+                        f"{(result.parameters or 0) / 1e6:.1f} M" if first else "",
+                    )
+                )
+    return aligned(found, 2)
+
+
+def notes(report: Report, clip: Clip) -> list[str]:
+    """Remarks on the models, why some failed, and what was compared."""
+    lines = [line for result in report.results if result.asked == clip for line in remarks(result)]
+    for one in report.agreements:
+        if one.clip == clip:
+            lines.append(
+                f"{one.name} and {one.other}, the same weights: latents equal within {one.latents:.1e} of their range, "
+                f"frames within {one.frames:.1e}"
+            )
+    return lines
+
+
+def remarks(result: Result) -> list[str]:
+    said = list(result.notes)
+    if result.taken is not None and result.taken != result.asked:
+        said.insert(0, f"takes {clip_words(result.taken)}")
+    if result.error is not None:
+        said.append(f"failed: {result.error}")
+    return [f"{result.name}: {'; '.join(said)}"] if said else []
+
+
+def aligned(table: Sequence[tuple[str, ...]], begin: int) -> list[tuple[str, ...]]:
+    """Columns from `begin` on flush right."""
+    widths = [max((len(row[i]) for row in table), default=0) for i in range(len(table[0]) if table else 0)]
+    return [(*row[:begin], *(text.rjust(widths[i]) for i, text in enumerate(row) if i >= begin)) for row in table]
+
+
+def clip_words(clip: Clip) -> str:
+    return f"{clip.frames} frame{'s' if clip.frames > 1 else ''} of {clip.width}x{clip.height}"
+
+
+def speed(value: float) -> str:
+    """Three digits: 0.123, 1.23, 12.3, 123, 1,234."""
+    digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:,.{digits}f}"
+
+
+def percent(share: float | None) -> str:
+    return NOTHING if share is None else f"{share:.0%}"
+
+
+def times(ratio: float | None) -> str:
+    return NOTHING if ratio is None else f"{ratio:.2f}x"
+
+
+def memory(size: int | None) -> str:
+    """Decimal units."""
+    if size is None:
+        return NOTHING
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def short(name: str) -> str:
+    """Without the prefix or folders."""
+    return name.rpartition(":")[2].rpartition("/")[2]

@@ -1,0 +1,113 @@
+"""Verb that measures speed and memory: benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cosmotok.cli.app import app
+from cosmotok.cli.options import Device, Dtype, Json, device_of, progress
+from cosmotok.errors import InputError
+from cosmotok.printing import print_json
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_MODELS = "CV8x8x8,diffusers:Cosmos"
+
+
+@app.command()
+def benchmark(
+    models: Annotated[
+        str,
+        typer.Option(
+            "--models",
+            "-m",
+            help="Names with commas between: ours, also with @int8 behind; diffusers:NAME of Cosmos, CogVideoX, Wan, "
+            "LTX, Hunyuan, Mochi, Allegro, VidTok, DC-AE, SD, FLUX; or diffusers:PATH.",
+        ),
+    ] = DEFAULT_MODELS,
+    size: Annotated[str, typer.Option(help="WxH, or several with commas between.")] = "256x256",
+    frames: Annotated[str, typer.Option(help="Length of the clip, or several with commas between.")] = "17",
+    rounds: Annotated[int, typer.Option(help="How often each model is timed, in turns.")] = 3,
+    baseline: Annotated[
+        str | None, typer.Option(help="Whose speed is 1; by default the first of diffusers', or else the first.")
+    ] = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    precision: Annotated[str, typer.Option(help="Of our models that say none: float32 (their dtype) or int8.")] = (
+        "float32"
+    ),
+    threads: Annotated[int | None, typer.Option(help="CPU threads; PyTorch's default if left out.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw to this .png, .svg or .pdf.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write all numbers to this .json, too.")] = None,
+    json: Json = False,
+) -> None:
+    """Measure speed and memory of tokenizers, ours and others, side by side."""
+    from cosmotok.benchmark import benchmark as measure
+    from cosmotok.benchmark.table import print_report
+    from cosmotok.media import parse_size
+
+    names = listed(models)
+    sizes, lengths = [parse_size(text) for text in listed(size)], [whole(text) for text in listed(frames)]
+    if plot is not None:
+        from cosmotok.benchmark.plot import check_plot
+
+        check_plot(plot)
+    place = device_of(device)
+    steps = len(names) * len(sizes) * len(lengths) * (1 + max(0, rounds))
+    with progress("measuring", steps, "steps") as bar:
+        report = measure(
+            names,
+            sizes=sizes,
+            frames=lengths,
+            rounds=rounds,
+            device=place,
+            dtype=dtype_of(dtype, place),
+            precision=precision,
+            threads=threads,
+            baseline=baseline,
+            advance=bar.advance,
+        )
+    if output is not None:
+        write(output, report.to_dict())
+    if json:
+        print_json(report.to_dict())
+    else:
+        print_report(report)
+    if plot is not None:
+        from cosmotok.benchmark.plot import write_plot
+
+        write_plot(report, plot)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise InputError(f"--frames {text}: expected whole numbers from 1 with commas between, such as 1,17,49")
+    return int(text)
+
+
+def dtype_of(name: str, device: str) -> torch.dtype:
+    import torch
+
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in {*dtypes, "auto"}:
+        raise InputError(f"--dtype {name}: expected {', '.join(dtypes)} or auto")
+    return dtypes.get(name, torch.bfloat16 if device.startswith("cuda") else torch.float32)
+
+
+def write(path: Path, report: dict[str, Any]) -> None:
+    import json
+
+    from cosmotok.media.atomic import atomic_path
+
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,33 @@
+"""Verb for 8-bit integers on the CPU: calibrate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cosmotok.cli.app import app
+from cosmotok.cli.options import Json, Variant, load, progress
+from cosmotok.printing import show
+
+
+@app.command()
+def calibrate(
+    model: Annotated[str, typer.Argument(help="A model: bundled name, file, folder or Hub id, of any known kind.")],
+    data: Annotated[Path, typer.Argument(help="Folder of images and videos, or one of them.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the model with its calibration.")],
+    clips: Annotated[int, typer.Option(min=1, help="At most so many images and videos.")] = 64,
+    frames: Annotated[int, typer.Option(min=1, help="At most so many frames of each.")] = 17,
+    size: Annotated[int, typer.Option(min=8, help="Central pixels of each, at most so high and wide.")] = 256,
+    variant: Variant = None,
+    json: Json = False,
+) -> None:
+    """Find the ranges that --precision int8 needs, from typical images and videos."""
+    from cosmotok.quantization import calibration_clips
+
+    tokenizer = load(model, "cpu", "float32", variant)
+    with progress(f"calibrating {tokenizer.config.variant}", None, "files") as bar:
+        calibration = tokenizer.calibrate(calibration_clips(data, clips, frames, size, bar.advance))
+    tokenizer.save_pretrained(output)
+    show({"output": str(output), "clips": calibration.clips, "layers": len(calibration.ranges)}, json)

@@ -1,0 +1,242 @@
+"""Which layers compute in 8-bit integers, and the ranges of their inputs, found by watching the float32 network."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from cosmotok.errors import CheckpointError, InputError
+from cosmotok.kernels.int8 import LEVELS, Grid, PointwiseInt8, SpatialInt8, TemporalInt8, UpsampledInt8, require_int8
+from cosmotok.network.causal import FactorizedConv, Pointwise, SpatialConv, TemporalConv
+from cosmotok.network.image import ImageUpsample
+from cosmotok.network.video import Upsample
+
+if TYPE_CHECKING:
+    from cosmotok.tokenizer import Tokenizer
+
+__all__ = ["CALIBRATION_FILE", "Calibration", "Precision", "calibrate", "calibration_clips", "quantize", "restore"]
+
+Precision = Literal["float32", "int8"]
+CALIBRATION_FILE = "int8.json"
+FORMAT = 1
+Layer = Pointwise | SpatialConv | TemporalConv
+KEPT = (
+    *("encoder.conv_in", "encoder.conv_in.spatial", "encoder_shortcut.linear"),  # sub-bands: some are far larger
+    *("encoder.conv_out", "encoder.conv_out.spatial", "encoder.conv_out.temporal", "quant_conv"),  # latents
+    *("post_quant_conv", "decoder.conv_in", "decoder.conv_in.spatial", "decoder.conv_in.temporal"),
+    *("decoder.conv_out.temporal", "decoder_shortcut.linear"),  # sub-bands again
+)
+"""Layers that stay float32: rounding what they take would cost most of the quality, and they are cheap."""
+SAMPLES = 1024
+"""Activations of each layer looked at, per step of a stream."""
+SHARES = (1.0, 0.9, 0.8, 0.7)
+"""Of the largest activation, tried as the end of the range. Less would fit the calibration better and others worse."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Ranges for `precision="int8"`, saved beside the weights as `int8.json`.
+
+    Raises:
+        CheckpointError: where values are not ranges.
+    """
+
+    fingerprint: str
+    """Of the weights that it was made with."""
+    clips: int
+    """Images and videos that it was made from."""
+    ranges: dict[str, tuple[float, float]]
+    """Smallest and largest input of each layer, by its path in the network; what is not named stays float32."""
+
+    def __post_init__(self) -> None:
+        for field, kind in (("fingerprint", str), ("clips", int), ("ranges", dict)):
+            if not isinstance(getattr(self, field), kind):
+                raise CheckpointError(f"{field}: expected {kind.__name__}, got {getattr(self, field)!r}")
+        for path, ends in self.ranges.items():
+            if not isinstance(ends, (list, tuple)) or len(ends) != 2 or not all(is_number(end) for end in ends):
+                raise CheckpointError(f"range of {path}: expected two finite numbers, got {ends!r}")
+            if ends[0] > ends[1]:
+                raise CheckpointError(f"range of {path}: expected the smaller number first, got {list(ends)}")
+        object.__setattr__(self, "ranges", {path: (low, high) for path, (low, high) in self.ranges.items()})
+
+    def to_json(self) -> str:
+        """For `from_json`."""
+        return json.dumps({"int8_format": FORMAT, **asdict(self)}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Calibration:
+        """Inverse of `to_json`.
+
+        Raises:
+            CheckpointError: for anything else.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise CheckpointError(f"not JSON: {error}") from None
+        if not isinstance(values, dict) or values.pop("int8_format", None) != FORMAT:
+            raise CheckpointError(f"expected a JSON object with int8_format={FORMAT}")
+        if set(values) != {"fingerprint", "clips", "ranges"}:
+            raise CheckpointError(f"expected fingerprint, clips and ranges, got {', '.join(sorted(values))}")
+        return cls(**values)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def calibrate(tokenizer: Tokenizer, videos: Iterable[Tensor]) -> Calibration:
+    """Ranges of the inputs of every layer worth it, while `tokenizer` encodes, and decodes if it can, `videos`.
+
+    A range ends where the mean squared error of rounding and clipping together is smallest, each end by itself.
+
+    Args:
+        tokenizer: in float32 on the CPU, with float32 layers.
+        videos: at least one, as `Tokenizer.encode` takes them.
+
+    Raises:
+        InputError: for no videos, or where activations are not finite.
+    """
+    watched = {path: Watch() for path, _ in layers(tokenizer.network)}
+    hooks = [layer.register_forward_pre_hook(watched[path]) for path, layer in layers(tokenizer.network)]
+    clips = 0
+    try:
+        for video in videos:
+            tokens = tokenizer.encode(video)
+            if "decoder" in tokenizer.halves:
+                tokenizer.decode(tokens)
+            clips += 1
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if clips == 0:
+        raise InputError("videos: expected at least one image or video to calibrate with, got none")
+    ranges = {path: watch.best_range(path) for path, watch in watched.items() if watch.samples}
+    return Calibration(tokenizer.fingerprint, clips, ranges)
+
+
+class Watch:
+    """Collects the extremes of a layer's input and a fixed, even sample of it."""
+
+    def __init__(self) -> None:
+        self.low = self.high = 0.0
+        self.samples: list[Tensor] = []
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        x: Tensor = inputs[0].detach().flatten()
+        low, high = x.aminmax()
+        self.low, self.high = min(self.low, float(low)), max(self.high, float(high))
+        step = max(1, x.numel() // SAMPLES)
+        self.samples.append(x[:: step | 1].clone())  # odd, so that all channels are among them
+
+    def best_range(self, path: str) -> tuple[float, float]:
+        if not math.isfinite(self.low) or not math.isfinite(self.high):
+            raise InputError(f"videos: {path} has inputs that are not finite; are the weights sound?")
+        x = torch.cat(self.samples)
+        high = min(SHARES, key=lambda share: rounding_error(x, self.low, self.high * share)) * self.high
+        low = min(SHARES, key=lambda share: rounding_error(x, self.low * share, high)) * self.low
+        return low, high
+
+
+def rounding_error(x: Tensor, low: float, high: float) -> float:
+    """Mean square of what the grid from `low` to `high` changes."""
+    grid = Grid.over(low, high)
+    integers = (x / grid.scale).round_().add_(grid.zero_point).clamp_(0, LEVELS)
+    return float(integers.sub_(grid.zero_point).mul_(grid.scale).sub_(x).square_().mean())
+
+
+def layers(network: nn.Module) -> Iterator[tuple[str, Layer]]:
+    """Those that may compute in integers, by path."""
+    for path, module in network.named_modules():
+        if isinstance(module, (Pointwise, SpatialConv, TemporalConv)) and path not in KEPT:
+            yield path, module
+
+
+def quantize(network: nn.Module, calibration: Calibration) -> None:
+    """Lets the layers that `calibration` names compute in integers. Parameters stay as they are.
+
+    Raises:
+        InputError: where processor or PyTorch cannot.
+        CheckpointError: where `calibration` names other layers than `network` has.
+    """
+    require_int8()
+    found = dict(layers(network))
+    unknown = sorted(set(calibration.ranges) - set(found))
+    if unknown:
+        raise CheckpointError(f"the calibration names {unknown[0]}, which this network lacks; calibrate again")
+    grids = {path: Grid.over(low, high) for path, (low, high) in calibration.ranges.items()}
+    # Between the two halves of a factorized convolution, integers never become float32.
+    handed_on = {
+        f"{path}.spatial": grids.get(f"{path}.temporal")
+        for path, module in network.named_modules()
+        if isinstance(module, FactorizedConv)
+    }
+    repeated = [f"{path}.spatial" for path, module in network.named_modules() if isinstance(module, Upsample)]
+    repeated += [f"{path}.conv" for path, module in network.named_modules() if isinstance(module, ImageUpsample)]
+    for path, grid in grids.items():
+        layer = found[path]
+        if path in repeated:
+            layer.kernel = UpsampledInt8(layer.weight, layer.bias, grid)
+        elif isinstance(layer, SpatialConv):
+            layer.kernel = SpatialInt8(layer.weight, layer.bias, layer.stride, grid, handed_on.get(path))
+        elif isinstance(layer, TemporalConv):
+            layer.kernel = TemporalInt8(layer.weight, layer.bias, layer.stride, grid)
+        else:
+            layer.kernel = PointwiseInt8(layer.weight, layer.bias, grid)
+
+
+def restore(network: nn.Module) -> None:
+    """Takes back `quantize`."""
+    for _, layer in layers(network):
+        layer.kernel = None
+
+
+def calibration_clips(
+    folder: Path, count: int = 64, frames: int = 17, size: int = 256, advance: Callable[[int], None] | None = None
+) -> Iterator[Tensor]:
+    """Beginnings of videos and photos, as many of these as of those if there are enough, spread over a folder.
+
+    Args:
+        folder: of images and videos, or one of them.
+        count: at most so many files.
+        frames, size: at most so many frames of each, and their central pixels at most so high and wide.
+        advance: called with 1 after each.
+
+    Yields:
+        (1, 3, T, H, W), uint8.
+
+    Raises:
+        MediaError: where a file cannot be read.
+    """
+    import numpy as np
+
+    from cosmotok.media import find_media, is_image_path, open_media
+
+    files = find_media(folder) if folder.is_dir() else [folder]
+    photos = [path for path in files if is_image_path(path)]
+    videos = [path for path in files if not is_image_path(path)]
+    half = max(count // 2, count - len(videos))
+    chosen = spread(photos, half)
+    chosen += spread(videos, count - len(chosen))
+    for path in chosen:
+        with open_media(path) as media:
+            pixels = np.stack([frame.pixels for frame in islice(media, frames)])
+        top, left = (max(0, length - size) // 2 for length in pixels.shape[1:3])
+        crop = pixels[:, top : top + size, left : left + size]
+        yield torch.from_numpy(np.ascontiguousarray(crop.transpose(3, 0, 1, 2)))[None]
+        if advance is not None:
+            advance(1)
+
+
+def spread(files: list[Path], count: int) -> list[Path]:
+    """`count` of them at even distances, or all."""
+    count = min(count, len(files))
+    return [files[i * len(files) // count] for i in range(count)]

@@ -1,0 +1,533 @@
+"""The benchmark: what it counts, that models take turns, that peers run, and what it tells of failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from statistics import median
+
+import pytest
+import small
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from cosmotok import Tokenizer
+from cosmotok.benchmark import PEERS, Clip, Half, Machine, Report, Result, benchmark, jobs
+from cosmotok.benchmark.counting import count_operations
+from cosmotok.benchmark.jobs import MatrixProduct, ModelJob
+from cosmotok.benchmark.memory import PeakMemory, free_memory, limit_memory
+from cosmotok.benchmark.peers import Peer
+from cosmotok.benchmark.plot import write_plot
+from cosmotok.benchmark.processes import CallError, Remote
+from cosmotok.benchmark.run import Turn, agree, take_turns
+from cosmotok.benchmark.subjects import OurModel, PeerModel, find_subjects
+from cosmotok.benchmark.table import notes, rows
+from cosmotok.checkpoint.diffusers_files import write_diffusers
+from cosmotok.cli import main
+from cosmotok.errors import InputError, MissingExtraError, UnknownModelError
+from cosmotok.kernels.int8 import require_int8
+
+CLIP = Clip(5, 32, 32)
+SQUARE = replace(small.CONFIGS["cv4x8x8"], z_channels=4)
+SHRUNKEN = {
+    "AutoencoderKLAllegro": {"block_out_channels": (32, 32, 32, 32), "layers_per_block": 1},
+    "AutoencoderVidTok": {"ch": 32, "ch_mult": [1, 1, 1, 1], "num_res_blocks": 1},
+    "AutoencoderKLCogVideoX": {"block_out_channels": (32, 32, 32, 32), "layers_per_block": 1},
+    "AutoencoderKLWan": {"base_dim": 8, "num_res_blocks": 1},
+    "AutoencoderKLHunyuanVideo": {"block_out_channels": (32, 32, 32, 32), "layers_per_block": 1},
+    "AutoencoderKLMochi": {
+        "encoder_block_out_channels": (32, 32, 32, 32),
+        "decoder_block_out_channels": (32, 32, 32, 32),
+        "layers_per_block": (1, 1, 1, 1, 1),
+    },
+    "AutoencoderKLLTXVideo": {
+        "block_out_channels": (8, 8, 8, 8),
+        "decoder_block_out_channels": (8, 8, 8, 8),
+        "layers_per_block": (1, 1, 1, 1, 1),
+        "decoder_layers_per_block": (1, 1, 1, 1, 1),
+    },
+    "AutoencoderKLCosmos": {
+        "encoder_block_out_channels": (8, 8, 8, 8),
+        "decode_block_out_channels": (8, 8, 8, 8),
+        "num_layers": 1,
+    },
+    "AutoencoderDC": {
+        "attention_head_dim": 8,
+        "latent_channels": 4,
+        "encoder_block_out_channels": (16,) * 6,
+        "decoder_block_out_channels": (16,) * 6,
+        "encoder_layers_per_block": (1,) * 6,
+        "decoder_layers_per_block": (1,) * 6,
+    },
+    "AutoencoderKL": {"block_out_channels": (32, 32, 32, 32), "layers_per_block": 1},
+}
+
+
+def shrunken(name: str) -> PeerModel:
+    peer = PEERS[name]
+    return PeerModel(name, replace(peer, config={**peer.config, **SHRUNKEN[peer.cls]}))
+
+
+def square() -> Tokenizer:
+    """A small tokenizer of the kind that diffusers' class can express."""
+    tokenizer = Tokenizer(SQUARE)
+    small.randomise(tokenizer.network, 0)
+    return tokenizer
+
+
+def noise(clip: Clip) -> torch.Tensor:
+    return small.clip(clip.frames, clip.height, clip.width)
+
+
+# Peers ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_every_peer_runs_in_a_small_form(name):
+    codec = shrunken(name).build("cpu", torch.float32)
+    clip = codec.takes(CLIP)
+    latents = codec.encode(noise(clip))
+    frames = codec.decode(latents)
+    assert frames.shape == (1, 3, clip.frames, clip.height, clip.width)
+    assert frames.isfinite().all()
+    assert latents.shape[-1] == clip.width // PEERS[name].space
+    assert not frames.requires_grad
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_every_peer_has_its_published_shape_and_can_be_counted_without_memory(name):
+    codec = find_subjects([f"diffusers:{name}"])[0].on_meta()
+    clip = codec.takes(Clip(1, 32, 32))
+    encoding, decoding = count_operations(codec, clip)
+    assert 0 < encoding < decoding
+    assert {tensor.device.type for tensor in codec.network.state_dict().values()} == {"meta"}
+
+
+def test_allegro_without_tiles_equals_a_single_tile_of_diffusers():
+    codec = shrunken("Allegro").build("cpu", torch.float32)
+    model = codec.network
+    model.kernel, model.stride, model.use_tiling = (8, 32, 32), (4, 16, 16), True
+    video = noise(Clip(8, 32, 32))
+    with torch.no_grad():
+        latents = model.encode(video).latent_dist.mode()
+        assert torch.allclose(codec.encode(video), latents, atol=1e-6)
+        assert torch.allclose(codec.decode(latents), model.decode(latents).sample.transpose(1, 2), atol=1e-5)
+
+
+def test_vidtok_gets_frames_as_its_forward_gives_them():
+    codec = shrunken("VidTok").build("cpu", torch.float32)
+    video = noise(CLIP)
+    with torch.no_grad():
+        whole = codec.network(video, sample_posterior=False).sample
+    assert torch.allclose(codec.decode(codec.encode(video)), whole, atol=1e-5)
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, 100),
+    st.integers(1, 100),
+    st.builds(lambda f, t, n, s: Peer("", "", "", {}, f, t, n, s), *[st.integers(1, 9)] * 4),
+)
+def test_a_peer_takes_the_smallest_clip_that_contains_the_one_asked_for(frames, height, width, peer):
+    taken = peer.takes(Clip(frames, height, width))
+    assert taken.frames >= max(frames, peer.first) and (taken.frames - peer.first) % peer.group == 0
+    assert taken.frames - peer.group < max(frames, peer.first)
+    for side, asked in ((taken.height, height), (taken.width, width)):
+        assert asked <= side < asked + peer.space and side % peer.space == 0
+
+
+def test_a_peer_can_be_a_folder(tmp_path):
+    tokenizer = square()
+    write_diffusers(tokenizer.to_checkpoint(), tmp_path / "vae")
+    subject = find_subjects([f"diffusers:{tmp_path}"])[0]
+    codec = subject.build("cpu", torch.float32)
+    assert codec.takes(Clip(2, 9, 8)) == Clip(5, 16, 8)
+    assert torch.allclose(codec.encode(noise(CLIP)), tokenizer.encode(noise(CLIP)), atol=1e-4)
+    assert count_operations(subject.on_meta(), CLIP)[0] > 0
+
+
+# Ours -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["dv4x8x8", "ci8x8"])
+def test_ours_run_and_repeat_their_random_weights(kind):
+    subject = OurModel(kind, kind, small.CONFIGS[kind], random=True)
+    codec, again = (subject.build("cpu", torch.float32) for _ in range(2))
+    clip = codec.takes(Clip(4, 17, 16))
+    assert (clip.height, clip.width) == (24, 16)
+    tokens = codec.encode(noise(clip))
+    assert codec.decode(tokens).shape[2:] == (clip.frames, clip.height, clip.width)
+    assert torch.equal(again.encode(noise(clip)), tokens)
+    encoding, decoding = count_operations(subject.on_meta(), clip)
+    assert 0 < encoding < decoding
+
+
+def test_ours_in_integers():
+    try:
+        require_int8()
+    except InputError as error:
+        pytest.skip(str(error))
+    subject = find_subjects(["cv4x8x8-tiny@int8"])[0]
+    assert subject.name == "cv4x8x8-tiny@int8"
+    random = OurModel("small", "small", small.CONFIGS["cv4x8x8"], random=True, precision="int8")
+    for codec in (subject.build("cpu", torch.float32), random.build("cpu", torch.float32)):
+        assert codec.tokenizer.precision == "int8"
+        assert codec.decode(codec.encode(noise(CLIP))).shape == noise(CLIP).shape
+
+
+# Counting -------------------------------------------------------------------------------------------------------------
+
+
+class OneConvolution(nn.Module):
+    """A codec whose operations can be counted by hand."""
+
+    notes = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up = nn.Conv2d(3, 7, 3, padding=1), nn.Linear(7, 3)
+
+    @property
+    def network(self):
+        return self
+
+    def takes(self, clip):
+        return clip
+
+    def encode(self, video):
+        return self.down(video[0].transpose(0, 1))
+
+    def decode(self, latents):
+        return self.up(latents.movedim(1, -1)).movedim(-1, 0)[None]
+
+
+@given(st.integers(1, 5), st.integers(1, 40), st.integers(1, 40))
+def test_operations_of_one_convolution_and_one_product(frames, height, width):
+    with torch.device("meta"):
+        codec = OneConvolution()
+    positions = frames * height * width
+    assert count_operations(codec, Clip(frames, height, width)) == (2 * 9 * 3 * 7 * positions, 2 * 7 * 3 * positions)
+
+
+def test_ours_and_diffusers_have_the_published_number_of_operations():
+    """382 and 695 GFLOP for 17 frames of 256x256."""
+    clip = Clip(17, 256, 256)
+    ours, theirs = (count_operations(s.on_meta(), clip) for s in find_subjects(["CV8x8x8", "diffusers:Cosmos"]))
+    assert [round(n / 1e9) for n in ours] == [382, 695]
+    assert theirs == pytest.approx(ours, rel=1e-3)  # theirs computes the wavelet by convolutions, ours by sums
+
+
+def test_a_faster_algorithm_does_not_count_less(monkeypatch):
+    """Counted are the shapes, whatever kernels would run."""
+    from cosmotok.kernels import float32
+
+    subject = OurModel("small", "small", small.CONFIGS["cv4x8x8"], random=True)
+    before = count_operations(subject.on_meta(), CLIP)
+    for threshold in ("CHANNELS", "POSITIONS", "TILES"):
+        monkeypatch.setattr(float32, threshold, 0)
+    assert count_operations(subject.on_meta(), CLIP) == before
+
+
+# Names ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_default_pair_shares_weights():
+    ours, theirs = find_subjects(["cv8x8x8", "diffusers:cosmos"])
+    assert (ours.name, theirs.name) == ("CV8x8x8", "diffusers:Cosmos")
+    assert theirs.twin == ours
+    assert find_subjects(["cv4x8x8-tiny", "diffusers:Cosmos"])[1].twin is None  # diffusers has no linear shortcut
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "words"),
+    [
+        ([], InputError, "at least one name"),
+        (["CV8x8x9"], UnknownModelError, "did you mean"),
+        (["diffusers:Cosmo"], UnknownModelError, "did you mean Cosmos"),
+        (["diffusers:nothing at all"], UnknownModelError, "CogVideoX, Wan"),
+        (["wan"], UnknownModelError, "diffusers:NAME"),
+        (["CV8x8x8", "cv8x8x8"], InputError, "twice"),
+        (["CV8x8x8@int4"], InputError, "float32 or int8"),
+    ],
+)
+def test_wrong_names_are_one_line_with_the_nearest(names, error, words):
+    with pytest.raises(error, match=re.escape(words)) as caught:
+        find_subjects(names)
+    assert "\n" not in str(caught.value)
+
+
+def test_peers_without_diffusers(monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(MissingExtraError, match="pip install"):
+        find_subjects(["diffusers:Wan"])
+    assert find_subjects(["cv4x8x8-tiny"])  # which needs none
+
+
+def test_a_folder_of_another_class(tmp_path):
+    (tmp_path / "config.json").write_text('{"_class_name": "UNet2DModel"}')
+    with pytest.raises(UnknownModelError, match="UNet2DModel"):
+        find_subjects([f"diffusers:{tmp_path}"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"sizes": [(0, 8)]}, "sizes"),
+        ({"frames": [0]}, "frames"),
+        ({"rounds": 0}, "rounds"),
+        ({"threads": 0}, "threads"),
+        ({"device": "toaster"}, "cpu"),
+        ({"baseline": "CV8x8"}, "cv4x8x8-tiny"),
+    ],
+)
+def test_values_that_make_no_sense(arguments, words):
+    with pytest.raises(InputError, match=words):
+        benchmark(["cv4x8x8-tiny"], **arguments)
+
+
+# Turns ----------------------------------------------------------------------------------------------------------------
+
+
+class Here:
+    """A `Remote` in this process, which writes down what was called."""
+
+    def __init__(self, log, name, job, fails_at=None):
+        self.log, self.name, self.job, self.fails_at = log, name, job, fails_at
+
+    def call(self, method, *arguments):
+        self.log.append((self.name, method))
+        if method == self.fails_at:
+            raise CallError("out of memory")
+        return getattr(self.job, method)(*arguments)
+
+    def close(self):
+        self.log.append((self.name, "close"))
+
+
+def local_turn(log, subject, fails_at=None):
+    return Turn(subject, CLIP, Here(log, subject.name, ModelJob(subject, CLIP, "cpu", torch.float32), fails_at))
+
+
+@pytest.fixture
+def unlimited(monkeypatch):
+    """The limit is for processes of their own."""
+    monkeypatch.setattr(jobs, "limit_memory", lambda: None)
+
+
+@pytest.fixture
+def pair():
+    ours = OurModel("ours", "ours", SQUARE, random=True)
+    return ours, PeerModel("theirs", PEERS["Cosmos"], twin=ours)
+
+
+def test_models_take_turns_and_the_same_weights_give_the_same(unlimited, pair, monkeypatch):
+    monkeypatch.setitem(jobs.MATRIX, "cpu", 64)
+    log, steps = [], []
+    turns = [local_turn(log, subject) for subject in pair]
+    machine = Here([], "machine", MatrixProduct("cpu", torch.float32))
+    assert take_turns(turns, machine, 2, steps.append)["torch.mm"] > 0
+    assert [name for name, method in log if method == "round"] == ["ours", "theirs"] * 2
+    assert log.index(("theirs", "warm_up")) < log.index(("ours", "round"))
+    assert sum(steps) == 2 * (1 + 2)
+    (agreement,) = agree(turns)
+    assert 0 < agreement.latents < 1e-4 and 0 < agreement.frames < 1e-4
+    result = turns[0].result
+    assert result.taken == CLIP and result.error is None
+    assert result.encode.frames_per_second == pytest.approx(5 / min(result.encode.seconds))
+
+
+@pytest.mark.parametrize("fails_at", ["count", "build", "warm_up", "round"])
+def test_a_model_that_fails_says_why_and_the_others_go_on(unlimited, pair, monkeypatch, fails_at):
+    monkeypatch.setitem(jobs.MATRIX, "cpu", 64)
+    log = []
+    turns = [local_turn(log, pair[0], fails_at), local_turn(log, pair[1])]
+    take_turns(turns, Here([], "machine", MatrixProduct("cpu", torch.float32)), 2, lambda n: None)
+    assert agree(turns) == []
+    bad, good = (turn.result for turn in turns)
+    assert (bad.error, bad.encode, bad.decode) == ("out of memory", None, None)
+    assert good.error is None and len(good.encode.seconds) == 2
+    assert log[-1][0] == "theirs"  # nothing more of the one that failed
+    assert ("ours", "close") in log
+
+
+# Processes ------------------------------------------------------------------------------------------------------------
+
+
+class Job:
+    """Runs in a process of its own."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def count(self):
+        self.calls += 1
+        return self.calls, torch.get_num_threads()
+
+    def fail(self):
+        raise ValueError("first line\nsecond line")
+
+    def die(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def peak(self):
+        peak = PeakMemory(torch.device("cpu"))
+        torch.ones(60_000_000, dtype=torch.uint8)
+        return peak.read()
+
+    def greedy(self):
+        limit_memory()
+        return torch.empty(free_memory() + 500_000_000, dtype=torch.uint8).numel()
+
+
+def test_a_process_of_its_own():
+    with Remote(Job, threads=1) as remote:
+        assert [remote.call("count") for _ in range(2)] == [(1, 1), (2, 1)]
+        with pytest.raises(CallError, match=r"^ValueError: first line$"):
+            remote.call("fail")
+        assert remote.call("count") == (3, 1)  # and lives on
+        peak = remote.call("peak")
+        assert 60e6 <= peak < 90e6
+        if free_memory() is not None:
+            with pytest.raises(CallError, match=r"^out of memory$"):
+                remote.call("greedy")
+        with pytest.raises(CallError, match="exit code -9, most likely out of memory"):
+            remote.call("die")
+        with pytest.raises(CallError):
+            remote.call("count")
+
+
+# Reports --------------------------------------------------------------------------------------------------------------
+
+
+def half(*seconds: float, frames: int = 4, peak: int | None = 10**8) -> Half:
+    return Half(frames, 8 * 10**9, seconds, peak)
+
+
+def report(clips=(CLIP,), failing=False) -> Report:
+    machine = Machine(
+        "cpu", "A processor", "float32", 1, "2.6", None, {clip: {"torch.mm": 1e9, "oneDNN": 4e9} for clip in clips}
+    )
+    results = []
+    for clip in clips:
+        scale = clip.frames * clip.pixels / 1000
+        results += [
+            Result("ours", clip, clip, 10**6, half(scale, 2 * scale), half(3 * scale, 3 * scale), ["random weights"]),
+            Result("diffusers:Wan", clip, clip, 10**7, half(4 * scale, 4 * scale), half(6 * scale, 3 * scale)),
+        ]
+        if failing:
+            results.append(Result("big", clip, clip, 10**9, None, None, error="out of memory"))
+    return Report(machine, 2, "diffusers:Wan", results, [])
+
+
+times = st.lists(st.tuples(st.floats(0.01, 100), st.floats(0.01, 100)), min_size=1, max_size=7)
+
+
+@given(times)
+def test_ratios_are_medians_over_rounds_of_frames_per_second(seconds):
+    mine, its = zip(*seconds, strict=True)
+    ours = Result("ours", CLIP, CLIP, 1, half(*mine, frames=6), None)
+    theirs = Result("theirs", CLIP, CLIP, 1, half(*its, frames=4), None)
+    both = replace(report(), baseline="theirs", results=[ours, theirs])
+    assert both.speedup(ours, "encode") == pytest.approx(median(6 / 4 * b / a for a, b in seconds))
+    assert both.speedup(theirs, "encode") == pytest.approx(1)
+    assert both.speedup(ours, "decode") is None
+
+
+def test_a_report_in_numbers_and_words():
+    found = report(failing=True)
+    plain = json.loads(json.dumps(found.to_dict()))
+    ours, _, big = plain["results"]
+    scale = CLIP.frames * CLIP.pixels / 1000
+    assert ours["encode"]["frames_per_second"] == pytest.approx(4 / scale)
+    assert ours["encode"]["gflop_per_frame"] == 2
+    assert ours["encode"]["share_of_attainable"] == pytest.approx(2 / scale)
+    assert ours["encode"]["speedup"] == pytest.approx(3)
+    assert ours["peak_memory"] == 10**8
+    assert (big["encode"], big["error"]) == (None, "out of memory")
+    rates = {"torch.mm": 1.0, "oneDNN": 4.0}
+    assert plain["machine"]["products"] == [{"frames": 5, "height": 32, "width": 32, "gflop_per_second": rates}]
+    assert found.failed and not report().failed
+    assert [row[:2] for row in rows(found, CLIP)][-1] == ("big", "failed")
+    assert notes(found, CLIP) == ["ours: random weights", "big: failed: out of memory"]
+
+
+GRID = tuple(Clip(frames, side, side) for side in (64, 128) for frames in (1, 17))
+
+
+@pytest.mark.parametrize("clips", [(CLIP,), GRID, GRID[:2]])
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_plots(tmp_path, clips, suffix):
+    path = tmp_path / f"plot{suffix}"
+    write_plot(report(clips, failing=True), path)
+    content = path.read_bytes()
+    assert content.startswith(b"\x89PNG" if suffix == ".png" else b"<?xml")
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    if suffix == ".svg":
+        text = content.decode()
+        assert "diffusers:Wan" in text and ("failed" in text) == (clips == (CLIP,))
+
+
+def test_plots_that_cannot_be(tmp_path):
+    with pytest.raises(InputError, match=r"\.png"):
+        write_plot(report(), tmp_path / "plot.xyz")
+    failed = replace(report(), results=[report(failing=True).results[-1]])
+    with pytest.raises(InputError, match="every model failed"):
+        write_plot(failed, tmp_path / "plot.png")
+    assert not list(tmp_path.iterdir())
+
+
+# The command ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_with_a_model_that_fails(tmp_path):
+    small.small("cv4x8x8").save_pretrained(tmp_path / "small")
+    models = f"{tmp_path / 'small'},nobody/nothing"
+    command = [sys.executable, "-m", "cosmotok", "benchmark", "--models", models, "--size", "20x16", "--frames", "3"]
+    options = ["--rounds", "1", "--threads", "1", "--device", "cpu", "--json", "--plot", "b.svg", "-o", "b.json"]
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([*command, *options], cwd=tmp_path, env=offline, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    found = json.loads(done.stdout)
+    assert json.loads((tmp_path / "b.json").read_text()) == found
+    assert (tmp_path / "b.svg").read_bytes().startswith(b"<?xml")
+    good, bad = found["results"]
+    assert good["taken"] == {"frames": 5, "height": 16, "width": 24}
+    assert good["encode"]["frames_per_second"] > 0 and good["error"] is None
+    assert bad["encode"] is None and "nobody/nothing" in bad["error"]
+    assert found["machine"]["threads"] == 1 and found["baseline"] == good["name"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--models", "CV8x8x9"], "did you mean"),
+        (["--size", "big"], "WIDTHxHEIGHT"),
+        (["--frames", "1,x"], "--frames x"),
+        (["--dtype", "int4"], "--dtype int4"),
+        (["--plot", "plot.xyz"], ".svg"),
+        (["--precision", "int4"], "int8"),
+    ],
+)
+def test_errors_of_the_command_are_one_line(monkeypatch, capsys, arguments, words):
+    monkeypatch.setattr(sys, "argv", ["cosmotok", "benchmark", *arguments])
+    with pytest.raises(SystemExit) as exit:
+        main()
+    out, err = capsys.readouterr()
+    assert exit.value.code == 1
+    assert out == "" and err.count("\n") == 1 and words in err
+
+
+def test_help_names_the_peers(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["cosmotok", "benchmark", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    text = capsys.readouterr().out
+    assert all(name in text for name in PEERS)
