@@ -26,12 +26,12 @@ from cosmotok.benchmark.memory import PeakMemory, free_memory, limit_memory
 from cosmotok.benchmark.peers import Peer
 from cosmotok.benchmark.plot import write_plot
 from cosmotok.benchmark.processes import CallError, Remote
-from cosmotok.benchmark.run import Turn, agree, take_turns
+from cosmotok.benchmark.run import Turn, agree, chosen_baseline, take_turns
 from cosmotok.benchmark.subjects import OurModel, PeerModel, find_subjects
 from cosmotok.benchmark.table import notes, rows
 from cosmotok.checkpoint.diffusers_files import write_diffusers
 from cosmotok.cli import main
-from cosmotok.errors import InputError, MissingExtraError, UnknownModelError
+from cosmotok.errors import CheckpointError, InputError, MissingExtraError, UnknownModelError
 from cosmotok.kernels.int8 import require_int8
 
 CLIP = Clip(5, 32, 32)
@@ -246,6 +246,19 @@ def test_the_default_pair_shares_weights():
 
 
 @pytest.mark.parametrize(
+    ("names", "asked", "baseline"),
+    [
+        (["cv4x8x8-tiny", "diffusers:Wan", "diffusers:Cosmos"], None, 2),
+        (["cv4x8x8-tiny", "diffusers:Wan", "diffusers:SD"], None, 1),
+        (["cv4x8x8-tiny", "dv4x8x8-tiny"], None, 0),
+        (["cv4x8x8-tiny", "diffusers:Wan"], "CV4x8x8-tiny", 0),
+    ],
+)
+def test_whose_speed_is_one(names, asked, baseline):
+    assert chosen_baseline(asked, find_subjects(names)) == baseline
+
+
+@pytest.mark.parametrize(
     ("names", "error", "words"),
     [
         ([], InputError, "at least one name"),
@@ -273,6 +286,11 @@ def test_peers_without_diffusers(monkeypatch):
 def test_a_folder_of_another_class(tmp_path):
     (tmp_path / "config.json").write_text('{"_class_name": "UNet2DModel"}')
     with pytest.raises(UnknownModelError, match="UNet2DModel"):
+        find_subjects([f"diffusers:{tmp_path}"])
+
+
+def test_a_folder_without_a_model(tmp_path):
+    with pytest.raises(CheckpointError, match=r"no config\.json .* nor in vae/"):
         find_subjects([f"diffusers:{tmp_path}"])
 
 

@@ -46,12 +46,12 @@ def test_winograd_in_space_is_the_convolution(channels, out_channels, count, hei
     assert close(winograd.SpatialWinograd(layer.weight, layer.bias)(x), layer.convolve(x))
 
 
-@given(st.integers(1, 80), st.integers(1, 80), st.sampled_from([1, 3, 40]))
-def test_blocks_of_any_size_meet(height, width, tiles):
+@given(st.integers(1, 80), st.integers(1, 80), st.sampled_from([1, 3, 9, 120]))
+def test_blocks_of_any_size_meet(height, width, values):
     layer = layer_of(SpatialConv, 2, 3)
     x = torch.randn(2, height, width, 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(winograd, "TILES", tiles)
+        patch.setattr(winograd, "SLICE", values)
         assert close(winograd.SpatialWinograd(layer.weight, layer.bias)(x), layer.convolve(x))
 
 
@@ -61,7 +61,7 @@ def test_winograd_in_time_is_the_convolution(channels, out_channels, batch, fram
     x = torch.randn(batch, frames, 2, width, channels)
     past = None if starts else torch.randn(batch, 2, 2, width, channels)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(winograd, "PIXELS", 50)
+        patch.setattr(winograd, "SLICE", 50 * out_channels)
         assert close(winograd.TemporalWinograd(layer.weight, layer.bias)(past, x), layer.convolve(past, x))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cosmotok.benchmark.counting import count_operations
-from cosmotok.benchmark.memory import PeakMemory, limit_memory
+from cosmotok.benchmark.memory import PeakMemory, give_back, limit_memory
 from cosmotok.benchmark.peers import Clip
 from cosmotok.benchmark.subjects import Codec, Subject
 from cosmotok.kernels.products import Product, suits
@@ -65,7 +64,7 @@ class ModelJob:
 
     def warm_up(self) -> tuple[int | None, int | None]:
         """Encodes and decodes for the first time: peak memory of each, in bytes."""
-        gc.collect()
+        give_back()
         self.limit()
         memory = PeakMemory(self.device)
         latents = self.codec.encode(self.video)

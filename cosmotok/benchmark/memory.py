@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import sys
 from pathlib import Path
 
 import torch
 
-__all__ = ["PeakMemory", "limit_memory"]
+__all__ = ["PeakMemory", "free_memory", "give_back", "limit_memory"]
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 KIB = 1024
@@ -35,6 +38,13 @@ class PeakMemory:
 
     def _in_use(self) -> int | None:
         return torch.cuda.memory_allocated(self.device) if self.device.type == "cuda" else resident("VmRSS")
+
+
+def give_back() -> None:
+    """Returns memory that was freed to the system, so that what is in use is what is needed."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # where the C library is another one
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident(field: str) -> int | None:

@@ -25,7 +25,8 @@ from cosmotok.errors import InputError
 
 __all__ = ["MODELS", "benchmark"]
 
-MODELS = ("CV8x8x8", "diffusers:Cosmos")
+COSMOS = "diffusers:Cosmos"
+MODELS = ("CV8x8x8", COSMOS)
 
 
 def benchmark(
@@ -57,7 +58,8 @@ def benchmark(
         dtype: of weights and clips.
         precision: of our models that say none: "float32" or "int8".
         threads: of PyTorch; None leaves its default.
-        baseline: the model whose speed the others are compared with; the first of diffusers', or else the first.
+        baseline: the model whose speed the others are compared with; by default diffusers' port of ours, else the first
+            peer, else the first model.
         advance: called with 1 after each model's warm-up, and after each of its rounds.
 
     Returns:
@@ -193,7 +195,8 @@ def difference(path: Path, other: Path) -> float:
 def chosen_baseline(name: str | None, subjects: Sequence[Subject]) -> int:
     names = [subject.name for subject in subjects]
     if name is None:
-        return next((i for i, subject in enumerate(subjects) if isinstance(subject, PeerModel)), 0)
+        peers = [i for i, subject in enumerate(subjects) if isinstance(subject, PeerModel)]
+        return names.index(COSMOS) if COSMOS in names else peers[0] if peers else 0
     lower = [known.lower() for known in names]
     if name.lower() not in lower:
         raise InputError(f"baseline {name!r}{suggest(name, names)}; expected one of the models, {', '.join(names)}")

@@ -370,13 +370,15 @@ def peer(name: str) -> PeerModel:
 def published_config(source: str) -> tuple[str, Mapping[str, Any]]:
     """Folder and config of an autoencoder, which may be a pipeline's `vae`."""
     any_class = import_diffusers().AutoencoderKL
+    reason = ""
     for subfolder in ("", "vae"):
         try:
             config: Mapping[str, Any] = any_class.load_config(source, subfolder=subfolder or None)
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            reason = reason or str(error).strip().partition("\n")[0]
             continue
         return subfolder, config
-    raise CheckpointError(f"{PREFIX}{source}: no config.json of an autoencoder there, nor in vae/")
+    raise CheckpointError(f"{PREFIX}{source}: no config.json of an autoencoder there, nor in vae/ ({reason})")
 
 
 def fitted(peer: Peer, config: Mapping[str, Any]) -> Peer:

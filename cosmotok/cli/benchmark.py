@@ -33,7 +33,8 @@ def benchmark(
     frames: Annotated[str, typer.Option(help="Length of the clip, or several with commas between.")] = "17",
     rounds: Annotated[int, typer.Option(help="How often each model is timed, in turns.")] = 3,
     baseline: Annotated[
-        str | None, typer.Option(help="Whose speed is 1; by default the first of diffusers', or else the first.")
+        str | None,
+        typer.Option(help="Whose speed is 1; by default diffusers:Cosmos, the first peer, or the first model."),
     ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",

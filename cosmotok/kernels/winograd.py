@@ -21,8 +21,9 @@ from cosmotok.kernels.products import Product
 __all__ = ["TILE", "SpatialWinograd", "TemporalWinograd"]
 
 TILE = 4
-TILES, PIXELS = 256, 1024
-"""That are transformed together: enough rows for fast products, few enough for the cache."""
+SLICE = 1 << 17
+"""Values of a tile's, or of a frame's, same position that are worked on together: enough rows for fast products and for
+several threads, few enough for the cache."""
 
 
 class SpatialWinograd:
@@ -47,8 +48,9 @@ class SpatialWinograd:
         count, height, width, _ = images.shape
         rows, columns = -(-height // TILE), -(-width // TILE)
         y = images.new_empty(count, TILE * rows, TILE * columns, self.channels)
-        together = max(1, TILES // (rows * columns))
-        band = max(1, TILES // columns)
+        tiles = SLICE // self.channels
+        together = max(1, tiles // (rows * columns))
+        band = max(1, tiles // columns)
         for n in range(0, count, together):
             for top in range(0, rows, band):
                 bottom = min(rows, top + band)
@@ -112,9 +114,10 @@ class TemporalWinograd:
         frames = [*before.flatten(2, 3).unbind(1), *x.flatten(2, 3).unbind(1)]
         y = x.new_empty(*x.shape[:4], self.channels)
         outputs = y.flatten(2, 3).unbind(1)
+        pixels = max(1, SLICE // self.channels)
         for first in range(0, len(outputs), 2):
-            for begin in range(0, outputs[0].shape[1], PIXELS):
-                block = slice(begin, begin + PIXELS)
+            for begin in range(0, outputs[0].shape[1], pixels):
+                block = slice(begin, begin + pixels)
                 inputs = [frame[:, block] for frame in frames[first : first + 4]]
                 self.convolve(inputs, [frame[:, block] for frame in outputs[first : first + 2]])
         return y
