@@ -105,7 +105,7 @@ def test_wide_layers_are_fast_only_where_nobody_would_notice(which):
         assert layer.weight.grad is not None
     assert kernel_for(layer, x.double(), find) is None
     assert kernel_for(layer, x.to("meta"), find) is None
-    assert kernel_for(layer, x[:, :, :4, :4], find) is None
+    assert kernel_for(layer_of(type(layer), 127, 128), x, find) is None
     exported = torch.export.export(nn.Sequential(layer), (x,))
     assert not any("mkldnn" in str(node.target) for node in exported.graph.nodes)
 
@@ -165,7 +165,7 @@ def test_a_wide_network_gives_the_same_and_is_causal_to_the_bit(wide, frames):
     latents = wide.encode(video)
     result = wide.decode(latents)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(float32, "suits", lambda x: False)
+        patch.setattr(float32, "suits", lambda x, weight: False)
         assert not torch.equal(wide.encode(video), latents)  # or nothing was compared
         assert (wide.encode(video) - latents).abs().max() < 1e-5 * latents.abs().max()
         assert (wide.decode(latents) - result).abs().max() < 1e-5 * result.abs().max()

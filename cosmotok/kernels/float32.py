@@ -8,17 +8,14 @@ from typing import Any, TypeVar
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from cosmotok.kernels.products import Product, suits
-from cosmotok.kernels.winograd import TILE, SpatialWinograd, TemporalWinograd
+from cosmotok.kernels import products
+from cosmotok.kernels.products import Product
+from cosmotok.kernels.winograd import SpatialWinograd, TemporalWinograd
 
 __all__ = ["pointwise_kernel", "spatial_kernel", "temporal_kernel"]
 
 CHANNELS = 128
 """In and out; with fewer, the transforms and calls take longer than they save."""
-POSITIONS = 64
-"""Per frame, likewise for plain products."""
-TILES = 32
-"""Per frame; with fewer, reading the transformed weights, of which there are four times as many, takes longer."""
 
 K = TypeVar("K")
 _prepared: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
@@ -26,20 +23,22 @@ _prepared: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 def pointwise_kernel(x: Tensor, weight: Tensor, bias: Tensor) -> Product | None:
     """For (..., C)."""
-    worth = min(weight.shape) >= CHANNELS and x.numel() >= POSITIONS * x.shape[-1]
-    return prepared(Product, weight, bias) if worth and suits(x) else None
+    return prepared(Product, weight, bias) if suits(x, weight) else None
 
 
 def spatial_kernel(images: Tensor, weight: Tensor, bias: Tensor) -> SpatialWinograd | None:
     """For (N, H, W, C), stride 1."""
-    worth = min(weight.shape[:2]) >= CHANNELS and images.shape[1] * images.shape[2] >= TILES * TILE**2
-    return prepared(SpatialWinograd, weight, bias) if worth and suits(images) else None
+    return prepared(SpatialWinograd, weight, bias) if suits(images, weight) else None
 
 
 def temporal_kernel(x: Tensor, weight: Tensor, bias: Tensor) -> TemporalWinograd | None:
     """For (B, T, H, W, C), stride 1."""
-    worth = min(weight.shape[:2]) >= CHANNELS and x.shape[2] * x.shape[3] >= POSITIONS
-    return prepared(TemporalWinograd, weight, bias) if worth and suits(x) else None
+    return prepared(TemporalWinograd, weight, bias) if suits(x, weight) else None
+
+
+def suits(x: Tensor, weight: Tensor) -> bool:
+    """Whether the layer is wide enough, and nobody would notice but by the clock."""
+    return min(weight.shape[:2]) >= CHANNELS and products.suits(x)
 
 
 def prepared(make: Callable[[Tensor, Tensor], K], weight: Tensor, bias: Tensor) -> K | None:
