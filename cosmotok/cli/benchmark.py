@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from cosmotok.cli.app import app
-from cosmotok.cli.options import Device, Dtype, Json, device_of, progress
+from cosmotok.cli.options import Device, Dtype, Json, device_of, dtype_of, progress
 from cosmotok.errors import InputError
 from cosmotok.printing import print_json
-
-if TYPE_CHECKING:
-    import torch
 
 DEFAULT_MODELS = "CV8x8x8,diffusers:Cosmos"
 
@@ -94,15 +91,6 @@ def whole(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise InputError(f"--frames {text}: expected whole numbers from 1 with commas between, such as 1,17,49")
     return int(text)
-
-
-def dtype_of(name: str, device: str) -> torch.dtype:
-    import torch
-
-    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in {*dtypes, "auto"}:
-        raise InputError(f"--dtype {name}: expected {', '.join(dtypes)} or auto")
-    return dtypes.get(name, torch.bfloat16 if device.startswith("cuda") else torch.float32)
 
 
 def write(path: Path, report: dict[str, Any]) -> None:

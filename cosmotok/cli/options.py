@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    import torch
+
     from cosmotok.tokenizer import Tokenizer
 
 DEFAULT_MODEL = "cv4x8x8-tiny"
@@ -38,19 +40,23 @@ CONTEXT = "32"
 
 def load(model: str, device: str, dtype: str, variant: str | None = None, precision: Any = "float32") -> Tokenizer:
     """The tokenizer, where and as what the options say."""
+    from cosmotok.tokenizer import Tokenizer
+
+    place = "cpu" if device == "auto" and precision == "int8" else device_of(device)
+    return Tokenizer.from_pretrained(
+        model, variant=variant, device=place, dtype=dtype_of(dtype, place), precision=precision
+    )
+
+
+def dtype_of(name: str, device: str) -> torch.dtype:
     import torch
 
     from cosmotok.errors import InputError
-    from cosmotok.tokenizer import Tokenizer
 
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if dtype not in {*dtypes, "auto"}:
-        raise InputError(f"--dtype {dtype}: expected {', '.join(dtypes)} or auto")
-    place = "cpu" if device == "auto" and precision == "int8" else device_of(device)
-    automatic = torch.bfloat16 if place.startswith("cuda") else torch.float32
-    return Tokenizer.from_pretrained(
-        model, variant=variant, device=place, dtype=dtypes.get(dtype, automatic), precision=precision
-    )
+    if name not in {*dtypes, "auto"}:
+        raise InputError(f"--dtype {name}: expected {', '.join(dtypes)} or auto")
+    return dtypes.get(name, torch.bfloat16 if device.startswith("cuda") else torch.float32)
 
 
 def device_of(name: str) -> str:

@@ -97,7 +97,6 @@ class TemporalWinograd:
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         self.channels = weight.shape[0]
         self.still = Product(weight.sum(dim=2), bias)
-        self.taps = [Product(weight[:, :, k], bias if k == 0 else None) for k in range(3)]
         matrices = torch.einsum("ik,ock->ioc", weight.new_tensor(TWO), weight)
         # both outputs contain the product 1 once
         self.products = [Product(matrix, bias if i == 1 else None) for i, matrix in enumerate(matrices)]
@@ -124,11 +123,7 @@ class TemporalWinograd:
 
     def convolve(self, x: Sequence[Tensor], y: Sequence[Tensor]) -> None:
         """A block: n + 2 frames (B, pixels, C) to the n frames (B, pixels, O) of `y`; n is 1 or 2."""
-        if len(y) == 1:
-            first, second, third = (product(frame) for product, frame in zip(self.taps, x, strict=True))
-            torch.add(first.add_(second), third, out=y[0])
-        else:
-            gather_two([product(part) for product, part in zip(self.products, spread_two(x), strict=True)], y)
+        gather_two([product(part) for product, part in zip(self.products, spread_two(x), strict=False)], y)
 
 
 # Transforms along one axis -----------------------------------------------------------------------------------------
@@ -172,11 +167,13 @@ def gather_four(p: Sequence[Tensor], out: Tensor) -> None:
 
 
 def spread_two(x: Sequence[Tensor]) -> list[Tensor]:
-    return [x[0] - x[2], x[1] + x[2], x[2] - x[1], x[1] - x[3]]
+    """Of three inputs, the three that the first output is of."""
+    return [x[0] - x[2], x[1] + x[2], x[2] - x[1], *([x[1] - x[3]] if len(x) == 4 else [])]
 
 
 def gather_two(p: Sequence[Tensor], out: Sequence[Tensor]) -> None:
     torch.add(p[0], p[1], out=out[0])
     out[0].add_(p[2])
-    torch.sub(p[1], p[2], out=out[1])
-    out[1].sub_(p[3])
+    if len(out) == 2:
+        torch.sub(p[1], p[2], out=out[1])
+        out[1].sub_(p[3])
