@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
-from torch import Tensor
 
 __all__ = ["RunningQuality", "ssim"]
 
@@ -21,27 +19,24 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float | None:
     """
     if min(a.shape[:2]) < SSIM_WINDOW:
         return None
-    x, y = (torch.from_numpy(frame).permute(2, 0, 1).int() for frame in (a, b))
-    sums = window_sums(window_sums(torch.stack((x, y, x * x + y * y, x * y)), axis=2), axis=3)
-    sum_x, sum_y, sum_squares, sum_xy = sums.unbind()
+    x, y = (np.ascontiguousarray(frame.transpose(2, 0, 1), np.int32) for frame in (a, b))
+    sums = window_sums(window_sums(np.stack((x, y, x * x + y * y, x * y)), axis=2), axis=3)
+    sum_x, sum_y, sum_squares, sum_xy = sums
     # all that cancels is in whole numbers, which fit into 32 bits: means times n, (co)variances times n (n - 1)
     n = SSIM_WINDOW**2
     c1, c2 = (0.01 * 255 * n) ** 2, (0.03 * 255) ** 2 * n * (n - 1)
     product, squares = sum_x * sum_y, sum_x * sum_x + sum_y * sum_y
-    above = product.double().mul_(2).add_(c1) * (n * sum_xy - product).double().mul_(2).add_(c2)
-    below = squares.double().add_(c1) * (n * sum_squares - squares).double().add_(c2)
-    return float(above.div_(below).mean())
+    above = (2 * product + c1) * (2 * (n * sum_xy - product) + c2)
+    below = (squares + c1) * (n * sum_squares - squares + c2)
+    return float((above / below).mean())
 
 
-def window_sums(maps: Tensor, axis: int) -> Tensor:
+def window_sums(maps: np.ndarray, axis: int) -> np.ndarray:
     """Sums over all windows of 7 along an axis: of four, two and one."""
-
-    def part(x: Tensor, begin: int, missing: int) -> Tensor:
-        return x.narrow(axis, begin, maps.shape[axis] - missing)
-
-    pairs = part(maps, 0, 1) + part(maps, 1, 1)
-    fours = part(pairs, 0, 3) + part(pairs, 2, 3)
-    return part(fours, 0, 6) + part(pairs, 4, 6) + part(maps, 6, 6)
+    maps = np.moveaxis(maps, axis, 0)
+    pairs = maps[:-1] + maps[1:]
+    fours = pairs[:-2] + pairs[2:]
+    return np.moveaxis(fours[:-3] + pairs[4:-1] + maps[6:], 0, axis)
 
 
 class RunningQuality:
