@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from cosmotok import Tokenizer
+from cosmotok.evaluation.metrics import RunningQuality
 from cosmotok.evaluation.sharpness import high_frequency_ratio
 from cosmotok.media import find_media, open_media
 from cosmotok.pipeline import to_pixels, to_video
@@ -58,8 +59,10 @@ def measure(tokenizer: Tokenizer, files: list[Path]) -> tuple[float, float]:
             frames = list(islice(media, FRAMES))
         original = to_video(frames)
         reconstruction = tokenizer.reconstruct(original)
-        error = to_pixels(reconstruction).astype(np.float64) - np.stack([frame.pixels for frame in frames])
-        psnr.append(20 * np.log10(255 / np.sqrt(np.mean(error**2))))
+        quality = RunningQuality()
+        for frame, pixels in zip(frames, to_pixels(reconstruction), strict=True):
+            quality.update(frame.pixels, pixels)
+        psnr.append(quality.psnr)
         source = original.float() / 127.5 - 1
         sharpness.append(float(high_frequency_ratio(reconstruction.clamp(-1, 1), source)))
     return float(np.mean(psnr)), float(np.mean(sharpness))

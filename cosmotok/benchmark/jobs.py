@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -82,16 +81,9 @@ class ModelJob:
 
     def round(self) -> tuple[float, float]:
         """Seconds of encoding and of decoding."""
-        encoding, latents = self.timed(lambda: self.codec.encode(self.video))
-        decoding, _ = self.timed(lambda: self.codec.decode(latents))
+        encoding, latents = timed(self.device, lambda: self.codec.encode(self.video))
+        decoding, _ = timed(self.device, lambda: self.codec.decode(latents))
         return encoding, decoding
-
-    def timed(self, work: Callable[[], Tensor]) -> tuple[float, Tensor]:
-        synchronize(self.device)
-        begin = time.perf_counter()
-        result = work()
-        synchronize(self.device)
-        return time.perf_counter() - begin, result
 
     def write_outputs(self, folder: Path) -> None:
         """Latents and frames as files, to be compared with another model's."""
@@ -115,17 +107,21 @@ class MatrixProduct:
     @torch.no_grad()
     def rates(self) -> dict[str, float]:
         """Operations per second of each way that PyTorch has; libraries differ by a factor of two on some CPUs."""
-        ways: dict[str, Callable[[], Any]] = {"torch.mm": lambda: self.matrix @ self.matrix}
+        ways: dict[str, Callable[[], Tensor]] = {"torch.mm": lambda: self.matrix @ self.matrix}
         if self.product is not None:
             ways["oneDNN"] = partial(self.product, self.matrix)
-        return {name: 2 * self.size**3 / min(self.seconds(way) for _ in range(2)) for name, way in ways.items()}
+        return {
+            name: 2 * self.size**3 / min(timed(self.device, way)[0] for _ in range(2)) for name, way in ways.items()
+        }
 
-    def seconds(self, work: Callable[[], Any]) -> float:
-        synchronize(self.device)
-        begin = time.perf_counter()
-        work()
-        synchronize(self.device)
-        return time.perf_counter() - begin
+
+def timed(device: torch.device, work: Callable[[], Tensor]) -> tuple[float, Tensor]:
+    """Seconds that `work` takes on `device`, and its result."""
+    synchronize(device)
+    begin = time.perf_counter()
+    result = work()
+    synchronize(device)
+    return time.perf_counter() - begin, result
 
 
 def synchronize(device: torch.device) -> None:

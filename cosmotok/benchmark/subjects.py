@@ -109,11 +109,7 @@ class OurModel:
     @property
     def has_twin(self) -> bool:
         """Whether diffusers' class can express it, as far as is known before it is loaded."""
-        config = self.config
-        if config is None:
-            return False
-        no = (config.kind == "image", config.is_discrete, config.legacy_mode, config.linear_shortcut)
-        return not any(no) and config.z_channels == config.latent_channels
+        return self.config is not None and not any(exchange.obstacles(self.config).values())
 
     def tokenizer(self) -> Tokenizer:
         """In float32 on the CPU."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -277,9 +277,8 @@ def refuse(problems: Sequence[str], what: str) -> None:
         raise CheckpointError(f"{what}: {listed(problems)}")
 
 
-def obstacles(checkpoint: Checkpoint) -> dict[str, bool]:
+def obstacles(config: TokenizerConfig, halves: Collection[str] = tuple(HALVES)) -> dict[str, bool]:
     """Why diffusers' class might not express a model, and whether it is so."""
-    config = checkpoint.config
     return {
         "an image model": config.kind == "image",
         "discrete": config.is_discrete,
@@ -288,5 +287,5 @@ def obstacles(checkpoint: Checkpoint) -> dict[str, bool]:
         f"z_channels={config.z_channels} and latent_channels={config.latent_channels} differ": (
             not config.is_discrete and config.z_channels != config.latent_channels
         ),
-        **{f"its {half} is missing": half not in checkpoint.halves for half in HALVES},
+        **{f"its {half} is missing": half not in halves for half in HALVES},
     }

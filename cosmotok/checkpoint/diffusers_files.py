@@ -165,7 +165,7 @@ def write_diffusers(checkpoint: Checkpoint, folder: Path) -> None:
             another model, which would be read instead.
     """
     config = checkpoint.config
-    reasons = [reason for reason, holds in obstacles(checkpoint).items() if holds]
+    reasons = [reason for reason, holds in obstacles(config, checkpoint.halves).items() if holds]
     if reasons:
         raise CheckpointError(
             f"{checkpoint.source}: diffusers' {CLASS} has no such model ({', '.join(reasons)}); "
