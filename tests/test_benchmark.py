@@ -23,16 +23,16 @@ from cosmotok.benchmark import PEERS, Clip, Half, Machine, Report, Result, bench
 from cosmotok.benchmark.counting import count_operations
 from cosmotok.benchmark.jobs import MatrixProduct, ModelJob
 from cosmotok.benchmark.memory import PeakMemory, free_memory, limit_memory
-from cosmotok.benchmark.peers import Peer
 from cosmotok.benchmark.plot import write_plot
 from cosmotok.benchmark.processes import CallError, Remote
 from cosmotok.benchmark.run import Turn, agree, chosen_baseline, take_turns
-from cosmotok.benchmark.subjects import OurModel, PeerModel, find_subjects
 from cosmotok.benchmark.table import notes, rows
 from cosmotok.checkpoint.diffusers_files import write_diffusers
 from cosmotok.cli import main
 from cosmotok.errors import CheckpointError, InputError, MissingExtraError, UnknownModelError
 from cosmotok.kernels.int8 import require_int8
+from cosmotok.subjects import OurModel, PeerModel, find_subjects
+from cosmotok.subjects.peers import Peer
 
 CLIP = Clip(5, 32, 32)
 SQUARE = replace(small.CONFIGS["cv4x8x8"], z_channels=4)

@@ -19,9 +19,10 @@ from torchvision.models import optical_flow, vgg
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from cosmotok.errors import CheckpointError, ConfigError, CosmotokError, InputError
+from cosmotok.perceptual.vgg import LPIPS, VGG, unit
 from cosmotok.training.losses import PUBLISHED, LossOptions, ReconstructionLoss, charbonnier, weight_at
+from cosmotok.training.losses.features import gram_loss, gram_matrix, perceptual_loss
 from cosmotok.training.losses.flow import FlowLoss
-from cosmotok.training.losses.vgg import LPIPS, VGG, gram_loss, gram_matrix, perceptual_loss, unit
 
 LAYER_WEIGHTS = [1 / 2.6, 1 / 4.8, 1 / 3.7, 1 / 5.6, 10 / 1.5]
 VGG_NODES = {"vgg16": [3, 8, 15, 22, 29], "vgg19": [3, 8, 17, 26, 35]}  # the last ReLU of each block, in torchvision

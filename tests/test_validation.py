@@ -191,7 +191,7 @@ def test_labels_tell_files_of_one_name_apart(tmp_path):
 
 
 def test_lpips_is_the_mean_over_frames(folder, tmp_path):
-    from cosmotok.training.losses.vgg import LPIPS
+    from cosmotok.perceptual.vgg import LPIPS
 
     pytest.importorskip("lpips")
     weights = tmp_path / "vgg16.pth"

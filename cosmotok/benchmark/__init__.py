@@ -1,7 +1,7 @@
 """Speed and memory of our tokenizers and of diffusers' autoencoders, side by side."""
 
-from cosmotok.benchmark.peers import PEERS, Clip
 from cosmotok.benchmark.report import Agreement, Half, Machine, Report, Result
 from cosmotok.benchmark.run import MODELS, benchmark
+from cosmotok.subjects import PEERS, Clip
 
 __all__ = ["MODELS", "PEERS", "Agreement", "Clip", "Half", "Machine", "Report", "Result", "benchmark"]

@@ -6,8 +6,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from cosmotok.benchmark.peers import Clip
-from cosmotok.benchmark.subjects import Codec
+from cosmotok.subjects import Clip, Codec
 
 __all__ = ["count_operations"]
 

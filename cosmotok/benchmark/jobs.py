@@ -14,9 +14,8 @@ from torch import Tensor
 
 from cosmotok.benchmark.counting import count_operations
 from cosmotok.benchmark.memory import PeakMemory, give_back, limit_memory
-from cosmotok.benchmark.peers import Clip
-from cosmotok.benchmark.subjects import Codec, Subject
 from cosmotok.kernels.products import Product, suits
+from cosmotok.subjects import Clip, Codec, Subject
 
 __all__ = ["Facts", "MatrixProduct", "ModelJob"]
 

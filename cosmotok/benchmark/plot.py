@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cosmotok.benchmark.peers import Clip
 from cosmotok.benchmark.report import GIGA, Half, Report, Result
 from cosmotok.benchmark.table import clip_words, memory, speed
 from cosmotok.errors import InputError
 from cosmotok.media.atomic import atomic_path
+from cosmotok.subjects import Clip
 from cosmotok.training.curves import COLOURS, INK, QUIET, import_matplotlib, style
 
 __all__ = ["check_plot", "write_plot"]

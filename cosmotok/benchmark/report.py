@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from cosmotok.benchmark.peers import Clip
+from cosmotok.subjects import Clip
 
 __all__ = ["HALVES", "Agreement", "Half", "Machine", "Report", "Result"]
 

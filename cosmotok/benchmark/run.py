@@ -16,12 +16,11 @@ import numpy as np
 import torch
 
 from cosmotok.benchmark.jobs import Facts, MatrixProduct, ModelJob
-from cosmotok.benchmark.peers import Clip
 from cosmotok.benchmark.processes import CallError, Remote
 from cosmotok.benchmark.report import Agreement, Half, Machine, Report, Result
-from cosmotok.benchmark.subjects import PeerModel, Subject, find_subjects
 from cosmotok.config import suggest
 from cosmotok.errors import InputError
+from cosmotok.subjects import Clip, PeerModel, Subject, find_subjects
 
 __all__ = ["MODELS", "benchmark"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cosmotok.benchmark.peers import Clip
 from cosmotok.benchmark.report import GIGA, HALVES, Half, Report, Result
 from cosmotok.printing import print_table
+from cosmotok.subjects import Clip
 
 __all__ = ["clip_words", "memory", "notes", "print_report", "rows", "speed"]
 

@@ -20,9 +20,9 @@ from cosmotok.errors import InputError, MediaError
 from cosmotok.evaluation.codes import CodeUsage
 from cosmotok.evaluation.metrics import RunningQuality
 from cosmotok.media import is_video_path, open_media
+from cosmotok.perceptual.vgg import LPIPS, MINIMUM_SIZE
 from cosmotok.pipeline import ATTENTION_CONTEXT, step_frames, to_pixels
 from cosmotok.tokenizer import Tokenizer
-from cosmotok.training.losses.vgg import LPIPS, MINIMUM_SIZE
 from cosmotok.training.pictures import Sample, write_clip, write_grid
 
 __all__ = ["Clip", "FileQuality", "Validation", "Validator"]

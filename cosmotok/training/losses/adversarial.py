@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cosmotok.errors import InputError
+from cosmotok.perceptual.vgg import at_least_float32
 from cosmotok.training.discriminator import PatchDiscriminator
 from cosmotok.training.losses.options import LossOptions, weight_at
-from cosmotok.training.losses.pixel import at_least_float32
 from cosmotok.training.losses.reconstruction import check_pair
 
 __all__ = ["AdversarialLoss", "LeCam", "discriminator_loss", "generator_loss"]

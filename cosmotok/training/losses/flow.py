@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from cosmotok.errors import MissingExtraError
+from cosmotok.perceptual.pretrained import Frozen, pretrained
 from cosmotok.training.losses.pixel import l1
-from cosmotok.training.losses.pretrained import Frozen, pretrained
 
 __all__ = ["FlowLoss"]
 

@@ -9,10 +9,7 @@ from typing import Any
 
 from cosmotok.errors import ConfigError
 
-__all__ = ["PUBLISHED", "RANDOM", "LossOptions", "is_ever_on", "weight_at"]
-
-RANDOM = "random"
-"""In place of a weights file: seeded noise, for tests and smoke runs; what it trains is of no use."""
+__all__ = ["PUBLISHED", "LossOptions", "is_ever_on", "weight_at"]
 
 RECONSTRUCTION_TERMS = ("l1", "charbonnier", "l2", "perceptual", "gram", "lpips", "flow")
 CHOICES = {

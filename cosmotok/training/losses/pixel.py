@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-__all__ = ["at_least_float32", "charbonnier", "l1", "l2"]
+__all__ = ["charbonnier", "l1", "l2"]
 
 
 def l1(reconstruction: Tensor, source: Tensor) -> Tensor:
@@ -21,8 +20,3 @@ def l2(reconstruction: Tensor, source: Tensor) -> Tensor:
 def charbonnier(reconstruction: Tensor, source: Tensor, epsilon: float) -> Tensor:
     """Mean of sqrt(difference^2 + epsilon^2) - epsilon: L1 for large differences, smooth for those below epsilon."""
     return ((reconstruction - source).square() + epsilon**2).sqrt().mean() - epsilon
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Half precision widened, since means over a batch need it."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

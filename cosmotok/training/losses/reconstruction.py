@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from cosmotok.errors import InputError
+from cosmotok.perceptual.vgg import LPIPS, VGG, at_least_float32
+from cosmotok.training.losses.features import gram_loss, perceptual_loss
 from cosmotok.training.losses.flow import FlowLoss
 from cosmotok.training.losses.options import RECONSTRUCTION_TERMS, LossOptions, is_ever_on, weight_at
-from cosmotok.training.losses.pixel import at_least_float32, charbonnier, l1, l2
-from cosmotok.training.losses.vgg import LPIPS, VGG, gram_loss, perceptual_loss
+from cosmotok.training.losses.pixel import charbonnier, l1, l2
 
 __all__ = ["ReconstructionLoss", "check_pair", "frames_of"]
 

@@ -7,25 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cosmotok.errors import MissingExtraError
+from cosmotok.subjects.interface import Clip
 
-__all__ = ["PEERS", "Clip", "Peer", "import_diffusers"]
+__all__ = ["PEERS", "PREFIX", "Peer", "import_diffusers"]
 
-
-@dataclass(frozen=True)
-class Clip:
-    """The size of a clip, or of an image, which has one frame."""
-
-    frames: int
-    height: int
-    width: int
-
-    def __str__(self) -> str:
-        return f"{self.frames}x{self.width}x{self.height}"
-
-    @property
-    def pixels(self) -> int:
-        """Of one frame."""
-        return self.height * self.width
+PREFIX = "diffusers:"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Frozen networks that losses look through, and where their weights come from."""
+"""Frozen networks, and where their weights come from."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from cosmotok.errors import CheckpointError, MissingExtraError
-from cosmotok.training.losses.options import RANDOM
 
-__all__ = ["Frozen", "pretrained", "torchvision_weights"]
+__all__ = ["RANDOM", "Frozen", "pretrained", "torchvision_weights"]
+
+RANDOM = "random"
+"""In place of a weights file: seeded noise, for tests and smoke runs; what it yields is of no use."""
 
 Network = TypeVar("Network", bound=nn.Module)
 

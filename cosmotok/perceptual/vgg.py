@@ -1,4 +1,4 @@
-"""Losses on VGG's features: perceptual, Gram matrix, LPIPS."""
+"""VGG's features (Simonyan and Zisserman 2014), and LPIPS, the distance learned on them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cosmotok.errors import InputError, MissingExtraError
-from cosmotok.training.losses.pixel import at_least_float32, l1, l2
-from cosmotok.training.losses.pretrained import Frozen, pretrained
+from cosmotok.perceptual.pretrained import Frozen, pretrained
 
-__all__ = ["LPIPS", "VGG", "gram_loss", "perceptual_loss"]
+__all__ = ["LPIPS", "MINIMUM_SIZE", "VGG", "at_least_float32"]
 
 DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 WIDTHS = (64, 128, 256, 512, 512)
@@ -91,31 +90,6 @@ class Convolutions(nn.Module):
         self.features = nn.Sequential(*layers)
 
 
-def perceptual_loss(reconstruction: list[Tensor], source: list[Tensor], layer_weights: Sequence[float]) -> Tensor:
-    """Sum over layers of weight x mean absolute difference of features (paper section 3.2)."""
-    layers = zip(reconstruction, source, layer_weights, strict=True)
-    return torch.stack([w * l1(at_least_float32(r), at_least_float32(s)) for r, s, w in layers]).sum()
-
-
-def gram_loss(reconstruction: list[Tensor], source: list[Tensor], layer_weights: Sequence[float], clips: int) -> Tensor:
-    """Sum over layers of weight x mean squared difference of the clips' Gram matrices.
-
-    The released code squares; the paper writes an L1 norm. The published weight belongs to the code.
-
-    Args:
-        reconstruction, source: features (clips * T, C, H, W) of each layer.
-    """
-    layers = zip(reconstruction, source, layer_weights, strict=True)
-    return torch.stack([w * l2(gram_matrix(r, clips), gram_matrix(s, clips)) for r, s, w in layers]).sum()
-
-
-def gram_matrix(features: Tensor, clips: int) -> Tensor:
-    """Products of channels, averaged over a clip's frames and positions: (clips * T, C, H, W) to (clips, C, C)."""
-    with torch.autocast(features.device.type, enabled=False):  # long sums
-        x = at_least_float32(features).unflatten(0, (clips, -1)).transpose(1, 2).flatten(2)
-        return x @ x.transpose(1, 2) / x.shape[-1]
-
-
 class LPIPS(Frozen):
     """Learned perceptual distance (Zhang et al. 2018), version 0.1 on VGG-16: equal to the lpips package's.
 
@@ -151,3 +125,8 @@ class LPIPS(Frozen):
 def unit(features: Tensor) -> Tensor:
     """Features (N, C, H, W) at length 1 over channels; zeros stay zeros."""
     return F.normalize(at_least_float32(features), dim=1, eps=1e-10)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision widened, since means over a batch need it."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,0 +1,9 @@
+"""Whatever turns video into tokens and back: our tokenizers and diffusers' autoencoders behind one small interface."""
+
+from cosmotok.subjects.autoencoders import PeerModel
+from cosmotok.subjects.find import find_subjects
+from cosmotok.subjects.interface import Clip, Codec, Subject
+from cosmotok.subjects.ours import OurModel
+from cosmotok.subjects.peers import PEERS
+
+__all__ = ["PEERS", "Clip", "Codec", "OurModel", "PeerModel", "Subject", "find_subjects"]
