@@ -8,6 +8,7 @@ same to the bit, and a whole clip goes through the same loop.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
@@ -86,7 +87,7 @@ class _Stream:
             self._pending[-1] = self._pending[-1].clone()
 
     def _take(self, count: int) -> Tensor:
-        """The next `count` pending frames as one new tensor."""
+        """The next `count` pending frames as one tensor."""
         parts = []
         self._pending_frames -= count
         while count:
@@ -97,7 +98,33 @@ class _Stream:
                 head, length = head.narrow(self.axis, 0, count), count
             parts.append(head)
             count -= length
-        return torch.cat(parts, dim=self.axis)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=self.axis)
+
+    @property
+    def _need(self) -> int:
+        """Frames of the next step, where there are that many."""
+        raise NotImplementedError
+
+    def _step(self, frames: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _ready(self) -> Iterator[Tensor]:
+        """Results of the steps that have all their frames."""
+        while self._pending_frames >= self._need:
+            yield self._step(self._take(self._need))
+        self._keep()
+
+    def _rest(self) -> Iterator[Tensor]:
+        """Results of the remaining steps, where nothing more is to come."""
+        if self._flushed:
+            raise InputError("flush: the stream has ended already")
+        if self._shape is None:
+            raise InputError("flush: nothing was pushed")
+        self._flushed = True
+        while self._pending_frames:
+            frames = self._take(min(self._need, self._pending_frames))
+            self.state.ends = not self._pending_frames
+            yield self._step(frames)
 
 
 class StreamEncoder(_Stream):
@@ -130,33 +157,40 @@ class StreamEncoder(_Stream):
         Raises:
             InputError: for a wrong rank, dtype, range or size, or after `flush`.
         """
+        self._accept(frames)
+        return self._join(list(self._ready()))
+
+    def flush(self, frames: Tensor | None = None) -> Tensor:
+        """Ends the stream: repeats the last frame until its group is full, returns the last tokens.
+
+        Args:
+            frames: the last ones, as for `push`. Given here rather than there they take less memory: the last step
+                then gives back what the stream remembers while it computes.
+
+        Raises:
+            InputError: if no frame was ever pushed, or the stream has ended already; and as `push`.
+        """
+        if frames is not None:
+            self._accept(frames)
+        if self.frames == 0:
+            raise InputError("flush: no frames were pushed")
+        return self._join(list(self._rest()))
+
+    def _accept(self, frames: Tensor) -> None:
         check_video(frames)
         self._add(frames)
         self.frames += frames.shape[2]
+
+    @property
+    def _need(self) -> int:
         config = self._tokenizer.config
-        ready = []
-        while self._pending_frames >= (need := config.chunk * config.temporal_factor if self.state.started else 1):
-            ready.append(self._tokenizer.encode_step(self._take(need), self.state))
-        self._keep()
-        return self._join(ready)
+        return config.chunk * config.temporal_factor if self.state.started else 1
 
-    def flush(self) -> Tensor:
-        """Ends the stream: repeats the last frame until its group is full, returns the last tokens.
-
-        Raises:
-            InputError: if no frame was ever pushed, or the stream has ended already.
-        """
-        if self._flushed or self.frames == 0:
-            raise InputError("flush: the stream has ended already" if self._flushed else "flush: no frames were pushed")
-        self._flushed = True
-        ready = []
-        last = self._pending[-1] if self._pending else None
-        if last is not None:
-            frames = self._take(self._pending_frames)
-            missing = -frames.shape[2] % self._tokenizer.config.temporal_factor
+    def _step(self, frames: Tensor) -> Tensor:
+        missing = -frames.shape[2] % self._tokenizer.config.temporal_factor if self.state.started else 0
+        if missing:
             frames = torch.cat((frames, frames[:, :, -1:].expand(-1, -1, missing, -1, -1)), dim=2)
-            ready.append(self._tokenizer.encode_step(frames, self.state))
-        return self._join(ready)
+        return self._tokenizer.encode_step(frames, self.state)
 
     def _join(self, ready: list[Tensor]) -> Tensor:
         if ready:
@@ -195,6 +229,27 @@ class StreamDecoder(_Stream):
         Raises:
             InputError: for a wrong rank, dtype, range or size, or after `flush`.
         """
+        self._accept(tokens)
+        return self._join(list(self._ready()))
+
+    def flush(self, tokens: Tensor | None = None) -> Tensor:
+        """Ends the stream and returns the last frames.
+
+        Args:
+            tokens: the last ones, as for `push`; as in `StreamEncoder.flush`, that takes less memory.
+
+        Raises:
+            InputError: if the stream has ended already, or nothing was ever pushed; and as `push`.
+        """
+        return self._join(list(self.drain(tokens)))
+
+    def drain(self, tokens: Tensor | None = None) -> Iterator[Tensor]:
+        """As `flush`, the frames of one step after the other."""
+        if tokens is not None:
+            self._accept(tokens)
+        return self._rest()
+
+    def _accept(self, tokens: Tensor) -> None:
         config = self._tokenizer.config
         check_tokens(tokens, config)
         if self.size is not None and config.grid(1, *self.size)[1:] != tuple(tokens.shape[-2:]):
@@ -204,24 +259,12 @@ class StreamDecoder(_Stream):
                 f"({height}, {width}), which tokens of {tuple(tokens.shape[-2:])} decode to"
             )
         self._add(tokens)
-        ready = []
-        while self._pending_frames >= (need := config.chunk if self.state.started else 1):
-            ready.append(self._decode(self._take(need)))
-        self._keep()
-        return self._join(ready)
 
-    def flush(self) -> Tensor:
-        """Ends the stream and returns the last frames.
+    @property
+    def _need(self) -> int:
+        return self._tokenizer.config.chunk if self.state.started else 1
 
-        Raises:
-            InputError: if the stream has ended already, or nothing was ever pushed.
-        """
-        if self._flushed or self._shape is None:
-            raise InputError("flush: the stream has ended already" if self._flushed else "flush: no tokens were pushed")
-        self._flushed = True
-        return self._join([self._decode(self._take(self._pending_frames))] if self._pending_frames else [])
-
-    def _decode(self, tokens: Tensor) -> Tensor:
+    def _step(self, tokens: Tensor) -> Tensor:
         frames = self._tokenizer.decode_step(tokens, self.state)
         return frames if self.size is None else frames[..., : self.size[0], : self.size[1]]
 

@@ -307,11 +307,15 @@ class Tokenizer:
             return tokens.squeeze(1 if self.config.is_discrete else 2)
         if video.ndim == 5 and video.shape[2] == 0:
             raise InputError("video: expected at least one frame, got T=0")
-        encoder = self.stream_encoder(attention_context=attention_context)
-        return torch.cat([encoder.push(video), encoder.flush()], dim=1 if self.config.is_discrete else 2)
+        return self.stream_encoder(attention_context=attention_context).flush(video)
 
     def decode(
-        self, tokens: Tensor, size: tuple[int, ...] | None = None, *, attention_context: int | None = None
+        self,
+        tokens: Tensor,
+        size: tuple[int, ...] | None = None,
+        *,
+        attention_context: int | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """Tokens to a clip or image.
 
@@ -319,6 +323,8 @@ class Tokenizer:
             tokens: latents (B, C, T', H', W') or indices (B, T', H', W'); without T' for images.
             size: (T, H, W), or (H, W) for images, of what was encoded: crops the padding away.
             attention_context: as in `encode`.
+            out: where to write the frames step by step, of the result's shape; on any device: pinned memory of the host
+                lets a GPU compute meanwhile. With dtype uint8 they are 0..255.
 
         Returns:
             (B, 3, T, H, W), or (B, 3, H, W) for tokens without T'; in about [-1, 1], not clipped.
@@ -330,7 +336,9 @@ class Tokenizer:
         axis = 1 if self.config.is_discrete else 2
         if tokens.ndim == axis + 2:
             clip_size = (1, *size) if size is not None and len(size) == 2 else size
-            return self.decode(tokens.unsqueeze(axis), clip_size, attention_context=attention_context).squeeze(2)
+            frame = None if out is None else out.unsqueeze(2)
+            tokens = tokens.unsqueeze(axis)
+            return self.decode(tokens, clip_size, attention_context=attention_context, out=frame).squeeze(2)
         check_tokens(tokens, self.config)
         if tokens.shape[axis] == 0:
             raise InputError("tokens: expected at least one latent frame, got T'=0")
@@ -338,8 +346,18 @@ class Tokenizer:
         whole = 1 + (grid[0] - 1) * self.config.temporal_factor, *(n * self.config.spatial_factor for n in grid[1:])
         frames, height, width = check_size(whole if size is None else size, grid, self.config)
         decoder = self.stream_decoder(attention_context=attention_context, size=(height, width))
-        video = torch.cat([decoder.push(tokens), decoder.flush()], dim=2)
-        return video[:, :, :frames]
+        shape = tokens.shape[0], 3, frames, height, width
+        video = torch.empty(shape, dtype=self.dtype, device=self.device) if out is None else out
+        if video.shape != shape or not (video.is_floating_point() or video.dtype == torch.uint8):
+            raise InputError(f"out: expected {shape}, floating point or uint8, got {tuple(video.shape)}, {video.dtype}")
+        done = 0
+        for part in decoder.drain(tokens):
+            place = video[:, :, done : done + part.shape[2]]
+            done += place.shape[2]
+            place.copy_(to_dtype(part[:, :, : place.shape[2]], video.dtype), non_blocking=True)
+        if self.device.type == "cuda":  # the copies may be under way still
+            torch.cuda.synchronize(self.device)
+        return video
 
     def reconstruct(self, video: Tensor) -> Tensor:
         """`decode(encode(video))`, of the same shape as `video`."""
@@ -393,6 +411,13 @@ def check_precision(precision: str, device: str | torch.device | None, dtype: to
         raise InputError(f'precision="int8": runs on the CPU, not on device={device}; use precision="float32" there')
     if precision == "int8" and dtype not in (None, torch.float32):
         raise InputError(f'precision="int8": needs dtype=torch.float32 for what stays in floating point, got {dtype}')
+
+
+def to_dtype(video: Tensor, dtype: torch.dtype) -> Tensor:
+    """Frames in [-1, 1] as another dtype; in 0..255 as uint8."""
+    if dtype != torch.uint8:
+        return video
+    return video.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
 
 
 def pad_edges(x: Tensor, factor: int) -> Tensor:

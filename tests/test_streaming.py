@@ -229,6 +229,22 @@ def test_misuse_of_a_stream_is_refused(kind):
             refused(lambda m=make, c=context: m(attention_context=c), "attention_context", "at least 1")
 
 
+@pytest.mark.parametrize("kind", FEW_KINDS)
+@pytest.mark.parametrize("waiting", [0, 1, 5])
+def test_flush_takes_the_last_frames_and_forgets_the_stream(kind, waiting, every_kernel):
+    tokenizer, video = small(kind), clip(22)
+    encoder, pushed = tokenizer.stream_encoder(), tokenizer.stream_encoder()
+    parts = [encoder.push(video[:, :, :waiting]), encoder.flush(video[:, :, waiting:])]
+    expected = [pushed.push(video), pushed.flush()]
+    tokens = torch.cat(expected, dim=1 if tokenizer.config.is_discrete else 2)
+    assert torch.equal(torch.cat(parts, dim=1 if tokenizer.config.is_discrete else 2), tokens)
+    assert encoder.state.nbytes == 0
+
+    decoder, pushed = tokenizer.stream_decoder(), tokenizer.stream_decoder()
+    assert torch.equal(decoder.flush(tokens), torch.cat([pushed.push(tokens), pushed.flush()], dim=2))
+    assert decoder.state.nbytes == 0
+
+
 @pytest.mark.parametrize("size", [(9, 16, 16), (16,), (0, 16), (16, -1), (17, 16), (16, 8)])
 def test_a_size_that_does_not_fit_the_tokens_is_refused(size):
     tokenizer = small("cv4x8x8")

@@ -163,6 +163,31 @@ def test_any_integer_dtype_is_an_index(kind, dtype):
 
 
 @few_kinds
+def test_frames_are_written_where_the_caller_says(kind):
+    tokenizer, tokens = small(kind), tokens_for(small(kind), 3)
+    video = tokenizer.decode(tokens)
+    shorter = int(tokenizer.config.kind == "video")
+    size = (video.shape[2] - shorter, video.shape[3] - 3, video.shape[4])
+    expected = video[:, :, : size[0], : size[1]]
+    out = torch.full((*video.shape[:2], *size), math.nan)
+    assert tokenizer.decode(tokens, size, out=out) is out
+    assert torch.equal(out, expected)
+    eight_bit = torch.empty(out.shape, dtype=torch.uint8)
+    tokenizer.decode(tokens, size, out=eight_bit)
+    assert torch.equal(eight_bit, ((expected.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
+    refused(lambda: tokenizer.decode(tokens, out=out), "out", "expected")
+    refused(lambda: tokenizer.decode(tokens, size, out=out.int()), "out", "expected")
+
+
+def test_an_image_is_written_where_the_caller_says():
+    tokenizer = small("ci8x8")
+    latents = tokenizer.encode(image(16, 16))
+    out = torch.empty(1, 3, 16, 16)
+    tokenizer.decode(latents, out=out)
+    assert torch.equal(out, tokenizer.decode(latents))
+
+
+@few_kinds
 def test_the_same_clip_gives_the_same_tokens_without_gradients(kind):
     tokenizer, video = small(kind), clip(6).requires_grad_()
     assert torch.equal(tokenizer.encode(video), tokenizer.encode(video))

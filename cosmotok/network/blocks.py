@@ -68,7 +68,7 @@ class TemporalAttention(SpatialAttention, Causal):
         context = None
         if state is not None:
             context = state.attention_context
-            k, v = state.cache(self.path).append(torch.stack((k, v))).unbind(0)
+            k, v = state.attend(self.path, torch.stack((k, v))).unbind(0)
         mask = causal_mask(frames, k.shape[1], context, x.device) if frames > 1 else None
         h = F.scaled_dot_product_attention(q.unsqueeze(1), k.unsqueeze(1), v.unsqueeze(1), attn_mask=mask)
         h = h.view(batch, height * width, frames, channels).transpose(1, 2).reshape(x.shape)

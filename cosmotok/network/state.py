@@ -43,6 +43,13 @@ class KeyValueCache:
         self.stop += t
         return self.buffer[:, :, self.start : self.stop]
 
+    def end(self, kv: Tensor) -> Tensor:
+        """As `append`, for the last time: keeps nothing."""
+        if self.context is not None:
+            self.start = max(self.start, self.stop - (self.context - 1))
+        past, self.buffer = self.buffer, None
+        return kv if past is None else torch.cat((past[:, :, self.start : self.stop], kv), dim=2)
+
 
 class StreamState:
     """The past of one stream through one network (an encoder or a decoder).
@@ -55,14 +62,16 @@ class StreamState:
     def __init__(self, attention_context: int | None = None) -> None:
         self.attention_context = attention_context
         self.started = False
+        self.ends = False
+        """Whether the chunk at hand is the last one: then what a layer recalls is freed, and nothing is kept."""
         self.frames: dict[str, Tensor] = {}
         self.caches: dict[str, KeyValueCache] = {}
 
-    def cache(self, path: str) -> KeyValueCache:
-        """The key-value cache of the attention at `path`."""
+    def attend(self, path: str, kv: Tensor) -> Tensor:
+        """Keys and values (2, N, past + t, C) that the attention at `path` may see, `kv` (2, N, t, C) of them new."""
         if path not in self.caches:
             self.caches[path] = KeyValueCache(self.attention_context)
-        return self.caches[path]
+        return self.caches.pop(path).end(kv) if self.ends else self.caches[path].append(kv)
 
     @property
     def nbytes(self) -> int:
@@ -78,11 +87,13 @@ class Causal(nn.Module):
 
     def recall(self, state: StreamState | None) -> Tensor | None:
         """This layer's remembered frames, or None where the stream starts."""
-        return None if state is None else state.frames.get(self.path)
+        if state is None:
+            return None
+        return state.frames.pop(self.path, None) if state.ends else state.frames.get(self.path)
 
     def remember(self, state: StreamState | None, frames: Tensor) -> None:
         """Keeps `frames` for the next chunk; a copy, so that the whole chunk can be freed."""
-        if state is not None:
+        if state is not None and not state.ends:
             state.frames[self.path] = frames.clone()
 
 
