@@ -79,9 +79,13 @@ class SpatialWinograd:
 def surroundings(images: Tensor, top: int, bottom: int, columns: int) -> Tensor:
     """The pixels under some rows of tiles and one ring around them, zeros outside of the images."""
     count, height, width, channels = images.shape
-    padded = images.new_zeros(count, TILE * (bottom - top) + 2, TILE * columns + 2, channels)
+    padded = images.new_empty(count, TILE * (bottom - top) + 2, TILE * columns + 2, channels)
     above = TILE * top - 1
     first, last = max(0, above), min(height, TILE * bottom + 1)
+    padded[:, : first - above] = 0
+    padded[:, last - above :] = 0
+    padded[:, first - above : last - above, 0] = 0
+    padded[:, first - above : last - above, width + 1 :] = 0
     padded[:, first - above : last - above, 1 : width + 1] = images[:, first:last]
     return padded
 

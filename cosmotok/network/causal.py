@@ -93,9 +93,12 @@ class TemporalConv(Causal):
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
         past = self.recall(state)
         kept = self.taps - self.stride
-        self.remember(
-            state, x[:, -kept:] if x.shape[1] >= kept else torch.cat((lead(past, x, kept), x), dim=1)[:, -kept:]
-        )
+        if x.shape[1] >= kept:
+            recent = x[:, -kept:]
+        else:
+            before = lead(past, x, kept)
+            recent = before if past is None else torch.cat((before[:, x.shape[1] :], x), dim=1)
+        self.remember(state, recent)
         kernel = self.kernel
         if kernel is None and self.stride == 1:
             kernel = temporal_kernel(x, self.weight, self.bias)

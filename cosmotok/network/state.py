@@ -77,7 +77,7 @@ class StreamState:
     def nbytes(self) -> int:
         """Bytes held for the stream."""
         tensors = [*self.frames.values(), *(c.buffer for c in self.caches.values() if c.buffer is not None)]
-        return sum(t.numel() * t.element_size() for t in tensors)
+        return sum(t.untyped_storage().nbytes() for t in tensors)
 
 
 class Causal(nn.Module):
@@ -92,9 +92,11 @@ class Causal(nn.Module):
         return state.frames.pop(self.path, None) if state.ends else state.frames.get(self.path)
 
     def remember(self, state: StreamState | None, frames: Tensor) -> None:
-        """Keeps `frames` for the next chunk; a copy, so that the whole chunk can be freed."""
+        """Keeps `frames` for the next chunk; a copy, so that the whole chunk can be freed. One that stands for several
+        (expanded) stays one."""
         if state is not None and not state.ends:
-            state.frames[self.path] = frames.clone()
+            one = frames.stride(1) == 0
+            state.frames[self.path] = frames[:, :1].clone().expand_as(frames) if one else frames.clone()
 
 
 def name_causal_layers(network: nn.Module) -> None:

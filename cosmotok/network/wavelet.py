@@ -1,7 +1,7 @@
 """The Haar wavelet transform in front of the encoder and, inverted, behind the decoder (paper section 3.1).
 
-Layout everywhere in `network`: (B, T, H, W, C). One level splits an axis into means and half differences,
-(a + b) / 2 and (a - b) / 2, and puts the new sub-band in front of the channels: after time, height and width the
+Layout everywhere in `network`: (B, T, H, W, C). One level splits each axis into means and half differences,
+(a + b) / 2 and (a - b) / 2 (divided once for all axes), and puts the new sub-band in front of the channels: after time, height and width the
 order is LLL, LLH, LHL, LHH, HLL, HLH, HHL, HHH, each holding all the channels of the level before. Divisions
 are by powers of two, so the transform is inverted without loss wherever the sums are exact.
 """
@@ -23,9 +23,9 @@ IMAGE_AXES = (HEIGHT, WIDTH)
 
 
 def split(x: Tensor, axis: int) -> Tensor:
-    """Halves `axis`, doubles the channels: low band first."""
+    """Halves `axis`, doubles the channels: sums first, then differences."""
     a, b = x.unflatten(axis, (-1, 2)).unbind(axis + 1)
-    return torch.cat(((a + b) * 0.5, (a - b) * 0.5), dim=-1)
+    return torch.cat((a + b, a - b), dim=-1)
 
 
 def merge(x: Tensor, axis: int) -> Tensor:
@@ -54,6 +54,7 @@ class HaarTransform(Causal):
         for _ in range(self.patch.bit_length() - 1):
             for axis in self.axes:
                 x = split(x, axis)
+            x = x * 0.5 ** len(self.axes)
         return x
 
 
