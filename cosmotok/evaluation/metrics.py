@@ -1,4 +1,4 @@
-"""PSNR and SSIM of 8-bit video, by the TokenBench protocol."""
+"""PSNR, SSIM and temporal consistency of 8-bit video, frame by frame in constant memory."""
 
 from __future__ import annotations
 
@@ -6,9 +6,19 @@ import math
 
 import numpy as np
 
-__all__ = ["RunningQuality", "ssim"]
+__all__ = ["RunningError", "RunningQuality", "RunningSSIM", "RunningTemporal", "psnr", "ssim"]
 
 SSIM_WINDOW = 7
+
+
+def psnr(squared_error: int, values: int) -> float:
+    """20 log10(255 / rms error), dB; infinity without error.
+
+    Args:
+        squared_error: sum of the squared errors of 8-bit values.
+        values: how many they are, at least 1.
+    """
+    return math.inf if squared_error == 0 else 10 * math.log10(255**2 * values / squared_error)
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float | None:
@@ -39,36 +49,113 @@ def window_sums(maps: np.ndarray, axis: int) -> np.ndarray:
     return np.moveaxis(fours[:-3] + pairs[4:-1] + maps[6:], 0, axis)
 
 
-class RunningQuality:
-    """PSNR and SSIM of a video, frame by frame, in constant memory."""
+class RunningError:
+    """Squared error of a clip or of many, whose sums are whole numbers and so exact.
+
+    Args:
+        wrapped: subtract and square in uint8, modulo 256, as TokenBench's first code did.
+    """
+
+    def __init__(self, wrapped: bool = False) -> None:
+        self.wrapped = wrapped
+        self.squared_error = 0
+        self.values = 0
+        self.frames = 0
+        self.decibels = 0.0
+        """PSNRs of single frames, added up."""
+
+    def update(self, source: np.ndarray, reconstruction: np.ndarray) -> None:
+        """Adds one frame, both uint8 (H, W, 3)."""
+        difference = (source if self.wrapped else source.astype(np.int32)) - reconstruction
+        squared_error = int((difference * difference).sum(dtype=np.int64))
+        self.squared_error += squared_error
+        self.values += difference.size
+        self.frames += 1
+        self.decibels += psnr(squared_error, difference.size)
+
+    @property
+    def psnr(self) -> float | None:
+        """Of all frames together, dB; infinity for equal clips, None before the first frame."""
+        return psnr(self.squared_error, self.values) if self.frames else None
+
+    @property
+    def mean_psnr(self) -> float | None:
+        """Mean of the PSNRs of single frames, dB; infinity as soon as one frame is equal, None before the first."""
+        return self.decibels / self.frames if self.frames else None
+
+
+class RunningSSIM:
+    """SSIM of a clip, as the mean over its frames."""
 
     def __init__(self) -> None:
-        self.squared_error = 0  # of 8-bit values: whole numbers, exact
-        self.values = 0
-        self.similarities: float = 0.0
+        self.similarities = 0.0
         self.frames = 0
         self.measurable = True
 
     def update(self, source: np.ndarray, reconstruction: np.ndarray) -> None:
         """Adds one frame, both uint8 (H, W, 3)."""
-        difference = source.astype(np.int32) - reconstruction
-        self.squared_error += int((difference * difference).sum(dtype=np.int64))
-        self.values += difference.size
-        self.frames += 1
         similarity = ssim(source, reconstruction)
+        self.frames += 1
         if similarity is None:
             self.measurable = False
         else:
             self.similarities += similarity
 
     @property
+    def ssim(self) -> float | None:
+        """Mean over frames; None for frames below 7 x 7, and before the first."""
+        return self.similarities / self.frames if self.measurable and self.frames else None
+
+
+class RunningTemporal:
+    """PSNR of the differences between neighbouring frames: how well change is kept, flicker above all.
+
+    With source x and reconstruction r, 20 log10(255 / rms of (r_t - r_(t-1)) - (x_t - x_(t-1))) over all values of a
+    clip. An error that stays the same from frame to frame does not count.
+    """
+
+    def __init__(self) -> None:
+        self.squared_error = 0
+        self.values = 0
+        self.last: np.ndarray | None = None
+
+    def update(self, source: np.ndarray, reconstruction: np.ndarray) -> None:
+        """Adds one frame, both uint8 (H, W, 3)."""
+        error = reconstruction.astype(np.int32) - source
+        if self.last is not None:
+            change = error - self.last
+            self.squared_error += int((change * change).sum(dtype=np.int64))
+            self.values += change.size
+        self.last = error
+
+    @property
+    def temporal(self) -> float | None:
+        """dB; infinity where all changes are kept, None below two frames."""
+        return psnr(self.squared_error, self.values) if self.values else None
+
+
+class RunningQuality:
+    """PSNR and SSIM of a video by the TokenBench protocol, frame by frame, in constant memory."""
+
+    def __init__(self) -> None:
+        self.error = RunningError()
+        self.similarity = RunningSSIM()
+
+    def update(self, source: np.ndarray, reconstruction: np.ndarray) -> None:
+        """Adds one frame, both uint8 (H, W, 3)."""
+        self.error.update(source, reconstruction)
+        self.similarity.update(source, reconstruction)
+
+    @property
+    def frames(self) -> int:
+        return self.error.frames
+
+    @property
     def psnr(self) -> float:
-        """20 log10(255 / rms error over all frames), dB; infinity for equal videos."""
-        if self.squared_error == 0:
-            return math.inf
-        return 10 * math.log10(255**2 * self.values / self.squared_error)
+        """20 log10(255 / rms error over all frames), dB; infinity for equal videos, and before the first frame."""
+        return psnr(self.error.squared_error, self.error.values)
 
     @property
     def ssim(self) -> float | None:
         """Mean over frames; None for frames below 7 x 7."""
-        return self.similarities / self.frames if self.measurable and self.frames else None
+        return self.similarity.ssim

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
+from urllib.parse import urlsplit
 
 import torch
 from torch import Tensor, nn
 
 from cosmotok.errors import CheckpointError, MissingExtraError
 
-__all__ = ["RANDOM", "Frozen", "pretrained", "torchvision_weights"]
+__all__ = ["RANDOM", "Download", "Frozen", "pretrained", "torchvision_download"]
 
 RANDOM = "random"
 """In place of a weights file: seeded noise, for tests and smoke runs; what it yields is of no use."""
@@ -31,8 +33,45 @@ class Frozen(nn.Module):
         return super().train(False)
 
 
-def torchvision_weights(name: str) -> Any:
-    """Torchvision's entry of the default weights of a model, such as "vgg19".
+@dataclass(frozen=True)
+class Download:
+    """Where a network's weights are published, and where they are kept once they are here: torch.hub's cache."""
+
+    name: str
+    """Of the network and its publisher, for messages."""
+    url: str
+    digest: str
+    """The first digits of the file's SHA-256."""
+
+    @property
+    def file(self) -> Path:
+        """Its place on this machine, whether it is there or not."""
+        return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(self.url).path).name
+
+    def fetch(self, option: str) -> Path:
+        """The file on this machine, downloaded if it is not there yet.
+
+        Args:
+            option: by which the user could name another file, for messages.
+
+        Raises:
+            CheckpointError: where it cannot be had, such as without network.
+        """
+        if not self.file.exists():
+            try:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                torch.hub.download_url_to_file(self.url, str(self.file), self.digest, progress=False)
+            except (OSError, RuntimeError, ValueError) as error:
+                # no network, a proxy's error page (its hash differs), a full disk
+                raise CheckpointError(
+                    f"{self.name} could not be downloaded ({first_line(error)}); fetch {self.url} elsewhere and "
+                    f"pass {option}=FILE, or put it into {self.file.parent}"
+                ) from None
+        return self.file
+
+
+def torchvision_download(name: str) -> Download:
+    """Torchvision's default weights of a model, such as "vgg19".
 
     Raises:
         MissingExtraError: without torchvision.
@@ -41,35 +80,44 @@ def torchvision_weights(name: str) -> Any:
         from torchvision.models import get_model_weights
     except ImportError:
         raise MissingExtraError('torchvision is not installed; run: pip install "cosmotok[train]"') from None
-    return get_model_weights(name).DEFAULT
+    url = get_model_weights(name).DEFAULT.url
+    # named after their hash: vgg19-dcbb9e9d.pth
+    return Download(f"torchvision's weights of {name}", url, Path(url).stem.rpartition("-")[2])
 
 
-def pretrained(build: Callable[[], Network], name: str, path: str | None, option: str) -> Network:
+def pretrained(
+    build: Callable[[], Network], name: str, path: str | None, option: str, download: Download | None = None
+) -> Network:
     """A network with its pretrained weights.
 
     Args:
         build: makes the network, with any weights.
-        name: torchvision's, such as "vgg19".
-        path: a file with torchvision's state dict, "random", or None for torchvision's own copy.
+        name: the network's, such as "vgg19"; torchvision's where there is no `download`.
+        path: a file with a state dict by the network's names, "random", or None for the published copy.
         option: what the user calls `path`, for messages.
+        download: the published copy, where it is not torchvision's.
 
     Raises:
         CheckpointError: where the weights cannot be had, or are of another network.
+        MissingExtraError: where torchvision would know the address and is not installed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # the same noise in every process, and nothing taken from the run's own
         network = build()
     if path == RANDOM:
         return network
-    tensors = downloaded(name, option) if path is None else read(Path(path), option)
-    wanted = network.state_dict()
+    file = (download or torchvision_download(name)).fetch(option) if path is None else Path(path)
+    tensors = read(file, option)
+    # batches that a batch norm saw play no part in what it yields, and older files do not count them
+    wanted = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
     taken = {key: tensors[key] for key in wanted if key in tensors and tensors[key].shape == wanted[key].shape}
     if taken.keys() != wanted.keys():
+        expected = download.name if download else f"torchvision's weights of {name}"
         raise CheckpointError(
-            f"{option}={path}: expected torchvision's weights of {name}, got something else; "
+            f"{option}={file}: expected {expected}, got something else; "
             f"{len(wanted) - len(taken)} of {len(wanted)} tensors are missing or of another shape"
         )
-    network.load_state_dict(taken)
+    network.load_state_dict(taken, strict=False)
     return network
 
 
@@ -84,19 +132,6 @@ def read(path: Path, option: str) -> dict[str, Tensor]:
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise CheckpointError(f"{option}={path}: expected a state dict of tensors")
     return tensors
-
-
-def downloaded(name: str, option: str) -> dict[str, Tensor]:
-    """Torchvision's copy, from its cache or from the network."""
-    weights = torchvision_weights(name)
-    try:
-        return dict(weights.get_state_dict(progress=False, check_hash=True))
-    except (OSError, RuntimeError, ValueError) as error:
-        # no network, a proxy's error page (its hash differs), a full disk
-        raise CheckpointError(
-            f"the weights of {name} could not be downloaded ({first_line(error)}); fetch {weights.url} elsewhere and "
-            f"pass {option}=FILE, or put it into {Path(torch.hub.get_dir()) / 'checkpoints'}"
-        ) from None
 
 
 def first_line(error: Exception) -> str:

@@ -94,19 +94,21 @@ class LPIPS(Frozen):
     """Learned perceptual distance (Zhang et al. 2018), version 0.1 on VGG-16: equal to the lpips package's.
 
     Args:
-        weights_path: of VGG-16, as `pretrained` takes it.
+        weights_path: of VGG-16, as `pretrained` takes it; `option` is what the user calls it.
 
     Raises:
         CheckpointError: where the weights cannot be had.
         MissingExtraError: without the lpips package, which holds the linear weights.
     """
 
-    def __init__(self, weights_path: str | None, recompute: bool = False) -> None:
+    def __init__(
+        self, weights_path: str | None, recompute: bool = False, option: str = "lpips_weights_path"
+    ) -> None:
         super().__init__()
         spec = find_spec("lpips")
         if spec is None or spec.origin is None:
             raise MissingExtraError('lpips is not installed; run: pip install "cosmotok[train]"')
-        self.vgg = VGG("vgg16", weights_path, "lpips_weights_path", recompute)
+        self.vgg = VGG("vgg16", weights_path, option, recompute)
         file = Path(spec.origin).parent / "weights" / "v0.1" / "vgg.pth"
         linear = torch.load(file, map_location="cpu", weights_only=True)
         self.linear = nn.ParameterList(linear[f"lin{i}.model.1.weight"].view(-1, 1, 1) for i in range(len(WIDTHS)))
