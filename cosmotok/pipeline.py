@@ -25,7 +25,7 @@ from cosmotok.media.atomic import same_file
 from cosmotok.overlap import Behind, ahead
 from cosmotok.streaming import StreamDecoder
 from cosmotok.tokenfile import TICKS, TokenFile, TokenInfo, TokenWriter
-from cosmotok.tokenizer import Tokenizer
+from cosmotok.tokenizer import Tokenizer, to_dtype
 
 __all__ = ["ATTENTION_CONTEXT", "ClipReport", "decode_file", "encode_file", "reconstruct_file"]
 
@@ -36,7 +36,10 @@ training, and little enough that an hour of video takes no more memory than a mi
 DIFFERENCE_GAIN = 4
 """By which the difference picture is amplified."""
 
+CPU = torch.device("cpu")
 Advance = Callable[[int], None]
+Pixels = Callable[[], np.ndarray]
+"""Frames (T, H, W, 3), uint8, once they have arrived from the device."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,8 @@ def reconstruct_file(
         if side_by_side is not None:
             beside = stack.enter_context(FrameSink(side_by_side, info, None, reader, columns=3))
 
-        def finish(reconstruction: np.ndarray) -> None:
-            for pixels in reconstruction:
+        def finish(reconstruction: Pixels) -> None:
+            for pixels in reconstruction():
                 if not originals:  # what is left is padding of the last group
                     return
                 original = originals.popleft()
@@ -114,9 +117,9 @@ def reconstruct_file(
         behind = stack.enter_context(Behind())
         for batch in stack.enter_context(closing(ahead(batches(reader, step_frames(tokenizer.config))))):
             originals.extend(batch)
-            behind(finish, to_pixels(decoder.push(encoder.push(to_video(batch)))))
-        behind(finish, to_pixels(decoder.push(encoder.flush())))
-        behind(finish, to_pixels(decoder.flush()))
+            behind(finish, fetch(decoder.push(encoder.push(to_video(batch, tokenizer.device)))))
+        behind(finish, fetch(decoder.push(encoder.flush())))
+        behind(finish, fetch(decoder.flush()))
     return clip_report(
         tokenizer.config,
         source,
@@ -165,7 +168,7 @@ def encode_file(
         encoder = tokenizer.stream_encoder(attention_context=attention_context)
         for batch in coming:
             ticks.extend(round(frame.time * TICKS) for frame in batch)
-            writer.write(encoder.push(to_video(batch)))
+            writer.write(encoder.push(to_video(batch, tokenizer.device)))
             advance(len(batch))
         writer.write(encoder.flush())
         rate, times = timing(ticks, info.frame_rate)
@@ -212,9 +215,9 @@ def decode_file(
     )
     written = 0
 
-    def finish(frames: np.ndarray) -> None:
+    def finish(frames: Pixels) -> None:
         nonlocal written
-        for pixels in frames[: count - written]:
+        for pixels in frames()[: count - written]:
             sink.write(pixels, None if stored.times is None else Fraction(stored.times[written], TICKS))
             written += 1
             advance(1)
@@ -222,7 +225,7 @@ def decode_file(
     with FrameSink(output, info, None, None) as sink, Behind() as behind:
         decoder = tokenizer.stream_decoder(attention_context=stored.attention_context, size=(height, width))
         for video in decoded_pieces(decoder, tokens):
-            behind(finish, to_pixels(video))
+            behind(finish, fetch(video))
     return clip_report(tokenizer.config, tokens.path, output, info, count, tokens.bits, time.monotonic() - begin)
 
 
@@ -308,15 +311,32 @@ def step_frames(config: TokenizerConfig) -> int:
     return config.chunk * config.temporal_factor
 
 
-def to_video(frames: list[Frame]) -> Tensor:
-    """Frames to (1, 3, T, H, W), uint8."""
-    return torch.from_numpy(np.stack([frame.pixels for frame in frames])).permute(3, 0, 1, 2).unsqueeze(0)
+def to_video(frames: list[Frame], device: torch.device = CPU) -> Tensor:
+    """Frames to (1, 3, T, H, W), uint8, on their way to a GPU if that is the device."""
+    video = torch.from_numpy(np.stack([frame.pixels for frame in frames])).permute(3, 0, 1, 2).unsqueeze(0)
+    return video.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else video
 
 
 def to_pixels(video: Tensor) -> np.ndarray:
     """(1, 3, T, H, W) in [-1, 1] to frames (T, H, W, 3), uint8."""
-    pixels = video[0].float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
-    return np.ascontiguousarray(pixels.permute(1, 2, 3, 0).cpu().numpy())
+    return fetch(video)()
+
+
+def fetch(video: Tensor) -> Pixels:
+    """`to_pixels`, to be called for. A GPU may go on computing until then."""
+    pixels = to_dtype(video[0], torch.uint8).permute(1, 2, 3, 0).contiguous()
+    if video.device.type != "cuda":
+        return pixels.cpu().numpy
+    copy = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)
+    copy.copy_(pixels, non_blocking=True)
+    arrived = torch.cuda.Event()
+    arrived.record(torch.cuda.current_stream(video.device))
+
+    def wait() -> np.ndarray:
+        arrived.synchronize()
+        return copy.numpy()
+
+    return wait
 
 
 def in_a_row(original: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:
