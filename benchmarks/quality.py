@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from cosmotok import Tokenizer
+from cosmotok.baselines.klt import principal_components
 from cosmotok.evaluation.metrics import RunningQuality
 from cosmotok.media import find_media, open_media
 from cosmotok.pipeline import to_pixels
 from cosmotok.training.data import DataOptions, TrainingData
-from cosmotok.training.klt import principal_components
 
 FRAMES = 33
 MODELS = ("cv4x8x8-tiny", "dv4x8x8-tiny")

@@ -8,8 +8,9 @@ import torch
 from small import FSQ_LEVELS, fresh, image, randomise, video
 
 from cosmotok import Tokenizer
+from cosmotok.baselines.klt import principal_components
 from cosmotok.errors import InputError
-from cosmotok.training.klt import initialise_from_continuous, initialise_with_klt, principal_components
+from cosmotok.training.klt import initialise_from_continuous, initialise_with_klt
 
 
 def test_principal_components_equal_those_of_the_svd():

@@ -10,26 +10,15 @@ from typing import Any
 from cosmotok.benchmark.report import GIGA, Half, Report, Result
 from cosmotok.benchmark.table import clip_words, memory, speed
 from cosmotok.errors import InputError
-from cosmotok.media.atomic import atomic_path
+from cosmotok.plotting import COLOURS, INK, MARKERS, QUIET, check_plot, import_matplotlib, plain_numbers, save, style
 from cosmotok.subjects import Clip
-from cosmotok.training.curves import COLOURS, INK, QUIET, import_matplotlib, style
 
 __all__ = ["check_plot", "write_plot"]
 
-SUFFIXES = (".png", ".svg", ".pdf")
 ENCODE, DECODE, MEMORY = COLOURS[0], COLOURS[1], COLOURS[2]
-MARKERS = "osD^vPX*"
 BAR = 0.35
 LOGARITHMIC_FROM = 8.0
 """Ratio of the longest bar to the shortest from which the axis is logarithmic."""
-DOTS_PER_INCH = 160
-
-
-def check_plot(path: Path) -> None:
-    """Raises InputError for a suffix that cannot be written, MissingExtraError without matplotlib."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
-    import_matplotlib()
 
 
 def write_plot(report: Report, path: Path) -> None:
@@ -50,10 +39,7 @@ def write_plot(report: Report, path: Path) -> None:
             draw_bars(figure, report)
         else:
             draw_growth(figure, report)
-        # no date, so that the same numbers give the same file
-        dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=DOTS_PER_INCH, metadata=dated)
+        save(figure, path)
 
 
 # Bars -----------------------------------------------------------------------------------------------------------------
@@ -186,18 +172,6 @@ QUANTITIES: tuple[tuple[str, Callable[[Result], float]], ...] = (
 def half_of(result: Result, name: str, value: Callable[[Half], float]) -> float:
     half: Half | None = getattr(result, name)
     return math.nan if half is None else value(half)
-
-
-def plain_numbers(axis: Any) -> None:
-    """0.1, 1, 10 rather than powers of ten."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    low, high = sorted(axis.get_view_interval())
-    decades = math.log10(high / low)
-    steps = (1, 2, 5) if decades < 1.4 else (1, 3) if decades < 2.5 else (1,)
-    axis.set_major_locator(LogLocator(subs=steps))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def footing(report: Report, what: str) -> str:

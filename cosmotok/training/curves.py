@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cosmotok.errors import MissingExtraError
+from cosmotok import plotting
+from cosmotok.plotting import COLOURS, QUIET, import_matplotlib, style
 from cosmotok.training.history import History
 
 __all__ = ["Chart", "Series", "charts_of", "draw", "import_matplotlib", "style", "to_svg"]
 
-INK, QUIET, RULE = "#1f2933", "#66717d", "#e3e7eb"
-COLOURS = ("#2563a8", "#c8601a", "#23806f", "#7a55a3", "#b03a5b", "#6f7d1f", "#8a5a2b", "#4a5560")
-"""Told apart by readers with any colour vision, together with the markers of measurements."""
 MOST_POINTS = 600
 """Longer series are drawn as means over equal stretches."""
 ROUND = [1, 2, 2.5, 5, 10]
@@ -120,53 +117,6 @@ def charts_of(history: History) -> list[Chart]:
     return [entry for entry in charts if entry.series]
 
 
-def import_matplotlib() -> Any:
-    """matplotlib, to draw with no window.
-
-    Raises:
-        MissingExtraError: without matplotlib.
-    """
-    try:
-        import matplotlib
-        import matplotlib.figure
-    except ImportError:
-        raise MissingExtraError('the report needs matplotlib: pip install "cosmotok[train]"') from None
-    return matplotlib
-
-
-def style(size: float) -> dict[str, Any]:
-    """matplotlib's settings for text of `size` points. Names of terms are not taken for mathematics."""
-    return {
-        "font.family": "DejaVu Sans",
-        "font.size": size,
-        "text.color": INK,
-        "text.parse_math": False,
-        "axes.edgecolor": "#b8c0c8",
-        "axes.labelcolor": QUIET,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "axes.titlelocation": "left",
-        "axes.titlesize": size * 1.15,
-        "axes.titleweight": "bold",
-        "axes.linewidth": 0.8,
-        "axes.formatter.useoffset": False,
-        "grid.color": RULE,
-        "grid.linewidth": 0.8,
-        "xtick.color": QUIET,
-        "ytick.color": QUIET,
-        "xtick.major.size": 3,
-        "ytick.major.size": 3,
-        "legend.frameon": False,
-        "legend.fontsize": size * 0.95,
-        "lines.linewidth": 1.6,
-        "lines.solid_capstyle": "round",
-        "svg.hashsalt": "cosmotok",
-        "figure.facecolor": "white",
-    }
-
-
 def draw(axes: Any, chart: Chart) -> None:
     """Draws a chart on matplotlib's axes."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -205,9 +155,7 @@ def to_svg(chart: Chart, label: str = "step") -> bytes:
         axes = figure.add_subplot()
         draw(axes, chart)
         axes.set_xlabel(label)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+        return plotting.to_svg(figure)
 
 
 def colours(count: int) -> list[str]:

@@ -9,19 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cosmotok.baselines.klt import principal_components
 from cosmotok.errors import InputError
 from cosmotok.network import FSQ, Autoencoder
 
-__all__ = ["initialise_from_continuous", "initialise_with_klt", "principal_components"]
-
-
-def principal_components(x: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (D,), directions (count, D) and standard deviations (count,) of the rows of `x` (N, D), float64."""
-    x = x.double()
-    mean = x.mean(dim=0)
-    centred = x - mean
-    variances, directions = torch.linalg.eigh(centred.T @ centred / len(x))
-    return mean, directions.T.flip(0)[:count], variances.flip(0)[:count].clamp_min(1e-12).sqrt()
+__all__ = ["initialise_from_continuous", "initialise_with_klt"]
 
 
 @torch.no_grad()
