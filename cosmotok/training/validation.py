@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +17,9 @@ from torch import Tensor
 from cosmotok.errors import InputError, MediaError
 from cosmotok.evaluation.codes import CodeUsage
 from cosmotok.evaluation.metrics import RunningQuality
+from cosmotok.evaluation.streams import paired, streamed
 from cosmotok.media import is_video_path, open_media
 from cosmotok.perceptual.vgg import LPIPS, MINIMUM_SIZE
-from cosmotok.pipeline import ATTENTION_CONTEXT, step_frames, to_pixels
 from cosmotok.tokenizer import Tokenizer
 from cosmotok.training.pictures import Sample, write_clip, write_grid
 
@@ -299,35 +297,12 @@ def reconstructed(
     Args:
         codes: counts the indices of a discrete tokenizer.
     """
-    waiting: deque[np.ndarray] = deque()
-    encoder = tokenizer.stream_encoder(attention_context=ATTENTION_CONTEXT)
-    decoder: Any = None
 
-    def decoded(tokens: Tensor) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def count(tokens: Tensor) -> None:
         if codes is not None:
             codes.update(tokens)
-        for pixels in to_pixels(decoder.push(tokens)):
-            if waiting:  # what is left is padding of the last group
-                yield waiting.popleft(), pixels
 
-    for group in groups(frames, step_frames(tokenizer.config)):
-        if decoder is None:
-            height, width = group[0].shape[:2]
-            decoder = tokenizer.stream_decoder(attention_context=ATTENTION_CONTEXT, size=(height, width))
-        waiting.extend(group)
-        video = torch.from_numpy(np.stack(group)).permute(3, 0, 1, 2).unsqueeze(0)
-        yield from decoded(encoder.push(video))
-    yield from decoded(encoder.flush())
-    yield from zip(waiting, to_pixels(decoder.flush()), strict=False)
-
-
-def groups(frames: Iterable[np.ndarray], count: int) -> Iterator[list[np.ndarray]]:
-    """The first frame by itself, then `count` at a time, as the steps of a stream are."""
-    iterator = iter(frames)
-    size = 1
-    while group := list(islice(iterator, size)):
-        yield group
-        size = count
+    return paired(frames, lambda source: streamed(tokenizer, source, count))
 
 
 def open_source(path: Path, label: str, frames: int, room: int) -> _Source:

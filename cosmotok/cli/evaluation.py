@@ -1,0 +1,237 @@
+"""Verbs that measure what comes back: evaluate and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cosmotok.cli.app import app
+from cosmotok.cli.benchmark import listed
+from cosmotok.cli.options import Device, Json, Size, device_of, progress, size_of
+from cosmotok.errors import InputError
+from cosmotok.printing import print_json, say
+
+if TYPE_CHECKING:
+    from cosmotok.evaluation.contestants import Contestant
+    from cosmotok.evaluation.results import Comparison
+
+NAMES = (
+    "ours (see `cosmotok models`, a path or a Hub id; @int8 behind it), diffusers:NAME or diffusers:PATH, "
+    "klt:4x8x8:16, or a codec: jpeg, webp, avif, jxl, h264, hevc, vp9, av1, with @0.25bpp, @q80 or @crf28 behind it"
+)
+Data = Annotated[Path | None, typer.Option(help="Folder of images and clips, searched through.")]
+ProtocolName = Annotated[
+    str, typer.Option(help="tokenbench, per-frame, without-first, pooled or wrapped; see docs/metrics.md.")
+]
+Frames = Annotated[
+    str | None, typer.Option(help="So many frames from the start of each clip, or A:B from 0, B left out.")
+]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        help="psnr, ssim, temporal, lpips, rfid, rfvd, with commas between; named ones download what they need. By "
+        "default all that are at hand."
+    ),
+]
+Lpips = Annotated[str | None, typer.Option(help="File with torchvision's VGG-16, for LPIPS.")]
+Inception = Annotated[str | None, typer.Option(help="File with pytorch-fid's Inception-v3, for rFID.")]
+I3d = Annotated[str | None, typer.Option(help="File with StyleGAN-V's I3D, for rFVD.")]
+Fit = Annotated[Path | None, typer.Option(help="Folder that klt is fitted to; keep it apart from the data.")]
+Folder = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Folder for the report, all numbers and example pictures.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what the output folder holds.")]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Files at a time; by default one for each core, 8 at most, and 1 on a GPU.")
+]
+ModelDtype = Annotated[str, typer.Option("--dtype", help="Of networks: float32, bfloat16 or float16.")]
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str | None, typer.Option("--model", "-m", help=f"What to measure: {NAMES}.")] = None,
+    data: Data = None,
+    reference: Annotated[Path | None, typer.Option(help="Folder of originals, in place of --model and --data.")] = None,
+    reconstruction: Annotated[
+        Path | None, typer.Option(help="Folder of files that something made of them, with the same names.")
+    ] = None,
+    protocol: ProtocolName = "tokenbench",
+    frames: Frames = None,
+    size: Size = None,
+    metrics: Metrics = None,
+    lpips_weights: Lpips = None,
+    inception_weights: Inception = None,
+    i3d_weights: I3d = None,
+    fit: Fit = None,
+    output: Folder = None,
+    resume: Resume = False,
+    jobs: Jobs = None,
+    device: Device = "auto",
+    dtype: ModelDtype = "float32",
+    json: Json = False,
+) -> None:
+    """Measure how well images and clips come back from a tokenizer, a codec, or as files that are there already.
+
+    For example: cosmotok evaluate --model cv4x8x8-tiny --data clips --frames 49 -o evaluation
+
+    Or: cosmotok evaluate --reference originals --reconstruction results
+    """
+    arguments = (protocol, frames, metrics, lpips_weights, inception_weights, i3d_weights, output, resume, jobs, device)
+    if reference is None and reconstruction is None:
+        if model is None or data is None:
+            raise InputError("evaluate: expected --model and --data, or --reference and --reconstruction")
+        measure([model], data, fit, size, dtype, arguments, "evaluate", json)
+        return
+    if reference is None or reconstruction is None or (model, data, size, fit) != (None,) * 4:
+        raise InputError(
+            "evaluate: expected --reference and --reconstruction, both of them and without --model, --data, --fit and "
+            "--size: files are measured as they are"
+        )
+    from cosmotok.evaluation.existing import compare_folders, pair
+
+    pairs, _ = pair(reference, reconstruction)
+    options = options_of(*arguments)
+    finish(
+        lambda advance: compare_folders(reference, reconstruction, **options, advance=advance),
+        f"evaluating {reconstruction.name}",
+        len(pairs),
+        "evaluate",
+        output,
+        json,
+    )
+
+
+@app.command()
+def compare(
+    models: Annotated[str, typer.Option("--models", "-m", help=f"Names with commas between: {NAMES}.")],
+    data: Annotated[Path, typer.Option(help="Folder of images and clips, searched through.")],
+    fit: Fit = None,
+    protocol: ProtocolName = "tokenbench",
+    frames: Frames = None,
+    size: Size = None,
+    metrics: Metrics = None,
+    lpips_weights: Lpips = None,
+    inception_weights: Inception = None,
+    i3d_weights: I3d = None,
+    output: Folder = None,
+    resume: Resume = False,
+    jobs: Jobs = None,
+    device: Device = "auto",
+    dtype: ModelDtype = "float32",
+    json: Json = False,
+) -> None:
+    """Measure several tokenizers and codecs on the same images and clips, and draw the report.
+
+    A codec without a rate is measured at the bits per pixel of each tokenizer beside it.
+
+    For example: cosmotok compare --models cv4x8x8-tiny,dv4x8x8-tiny,webp,av1 --data clips --frames 49 -o comparison
+    """
+    arguments = (protocol, frames, metrics, lpips_weights, inception_weights, i3d_weights, output, resume, jobs, device)
+    measure(listed(models), data, fit, size, dtype, arguments, "compare", json)
+
+
+def measure(
+    names: list[str],
+    data: Path,
+    fit: Path | None,
+    size: str | None,
+    dtype: str,
+    arguments: tuple[Any, ...],
+    verb: str,
+    as_json: bool,
+) -> None:
+    """Contestants on a folder of data."""
+    from cosmotok.evaluation.find import find_contestants
+    from cosmotok.evaluation.run import compare as compare_contestants
+    from cosmotok.media import find_media
+
+    if dtype not in ("float32", "bfloat16", "float16"):
+        raise InputError(f"--dtype {dtype}: expected float32, bfloat16 or float16")
+    options = options_of(*arguments)
+    files = find_media(data)
+    span: slice = options["frames"]
+    length = None if span.stop is None else span.stop - (span.start or 0)
+    contestants: list[Contestant] = find_contestants(names, fit=fit, frames=length, dtype=dtype)
+    label = f"measuring {contestants[0].name}" if len(contestants) == 1 else f"measuring {len(contestants)} contestants"
+    finish(
+        lambda advance: compare_contestants(contestants, data, **options, size=size_of(size), advance=advance),
+        label,
+        len(files) * len(contestants),
+        verb,
+        options["folder"],
+        as_json,
+    )
+
+
+def options_of(
+    protocol: str,
+    frames: str | None,
+    metrics: str | None,
+    lpips_weights: str | None,
+    inception_weights: str | None,
+    i3d_weights: str | None,
+    output: Path | None,
+    resume: bool,
+    jobs: int | None,
+    device: str,
+) -> dict[str, Any]:
+    """What both ways of measuring take."""
+    from cosmotok.evaluation.measure import JudgeOptions
+    from cosmotok.evaluation.protocols import find_protocol
+
+    if resume and output is None:
+        raise InputError("--resume: expected -o FOLDER, the one to go on with")
+    return {
+        "protocol": find_protocol(protocol),
+        "judges": JudgeOptions(lpips_weights, inception_weights, i3d_weights, tuple(listed(metrics or ""))),
+        "folder": output,
+        "frames": span_of(frames),
+        "device": device_of(device),
+        "jobs": jobs,
+        "resume": resume,
+    }
+
+
+def finish(
+    run: Callable[[Callable[[int], None]], Comparison],
+    label: str,
+    total: int,
+    verb: str,
+    folder: Path | None,
+    as_json: bool,
+) -> None:
+    """Measures, prints and writes; ends with 1 where anything is missing."""
+    from cosmotok.evaluation.tables import print_comparison
+
+    try:
+        with progress(label, total, "files") as bar:
+            comparison = run(bar.advance)
+    except KeyboardInterrupt:
+        if folder is not None:
+            say(f"to go on: the same cosmotok {verb} with --resume")
+        raise
+    if as_json:
+        print_json(comparison.to_dict())
+    else:
+        print_comparison(comparison)
+    if folder is not None:
+        from cosmotok.evaluation.report import write_report
+        from cosmotok.evaluation.store import read_examples
+
+        for path in write_report(comparison, folder, read_examples(folder)):
+            if path.suffix == ".html":
+                say(f"wrote {path}, and what is in it beside it")
+    if not comparison.is_complete:
+        raise typer.Exit(1)
+
+
+def span_of(text: str | None) -> slice:
+    """Frames A:B, or so many from the start."""
+    from cosmotok.media import parse_frames
+
+    if text is None:
+        return slice(None)
+    return parse_frames(text if ":" in text else f":{text}")

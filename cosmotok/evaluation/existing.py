@@ -1,0 +1,88 @@
+"""Two folders of files that are there already: originals, and what something made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cosmotok.errors import InputError
+from cosmotok.evaluation.contestants import Traits
+from cosmotok.evaluation.measure import JudgeOptions
+from cosmotok.evaluation.protocols import DEFAULT, Protocol
+from cosmotok.evaluation.results import Comparison
+from cosmotok.evaluation.run import Entry, Options, evaluate
+from cosmotok.evaluation.worker import Task
+from cosmotok.media import find_media, is_video_path
+
+__all__ = ["compare_folders", "pair"]
+
+
+def compare_folders(
+    reference: str | Path,
+    reconstruction: str | Path,
+    *,
+    protocol: Protocol = DEFAULT,
+    judges: JudgeOptions | None = None,
+    folder: str | Path | None = None,
+    frames: slice | int | None = None,
+    device: str = "cpu",
+    jobs: int | None = None,
+    resume: bool = False,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Comparison:
+    """Measures the files of one folder against those of the same names in another, pixels as they are.
+
+    Files without a partner are among the `unread`, those that differ in size or length among the `failed`.
+
+    Args:
+        reference, reconstruction: folders of images and videos, searched through. `a/b.png` goes with `a/b.jpg`.
+        others: as in `compare`.
+
+    Raises:
+        InputError: where no file has a partner, and as `compare`.
+        MediaError: where a folder is missing.
+    """
+    root, other = Path(reference), Path(reconstruction)
+    pairs, alone = pair(root, other)
+    if not pairs:
+        raise InputError(
+            f"{root} and {other}: no file of one has the name of a file of the other; expected the same names below "
+            "both folders, suffixes aside"
+        )
+    options = Options(
+        protocol, judges or JudgeOptions(), None if folder is None else Path(folder), frames, None, device, jobs, resume
+    )
+    tasks = [Task(name, root / name, other / partner) for name, partner in pairs.items()]
+    entry = Entry(other.resolve().name or str(other), None, options, advance)
+    entry.traits = Traits("codec", image=True, video=True, causal=False, streaming=False, note=f"files in {other}")
+    return evaluate([entry], tasks, str(reference), options, alone)
+
+
+def pair(root: Path, other: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Files below two folders by their names, relative and with forward slashes: pairs, and those without a partner,
+    each with the reason."""
+    names, others = ([path.relative_to(place).as_posix() for path in find_media(place)] for place in (root, other))
+    pairs = {name: name for name in names if name in set(others)}
+    left = [name for name in names if name not in pairs]
+    free = [name for name in others if name not in pairs]
+    alone: dict[str, str] = {}
+    for name in left:
+        fitting = [partner for partner in free if key(partner) == key(name)]
+        rivals = [rival for rival in left if key(rival) == key(name)]
+        if len(fitting) == len(rivals) == 1:
+            pairs[name] = fitting[0]
+        elif fitting:
+            alone[name] = f"goes with any of {', '.join(fitting)} in {other}; keep one of that name"
+        else:
+            alone[name] = f"no file of that name in {other}"
+    taken = set(pairs.values())
+    for name in free:
+        if name not in taken and not any(key(rival) == key(name) for rival in left):
+            alone[name] = f"in {other} alone, with no original in {root}"
+    return {name: pairs[name] for name in names if name in pairs}, alone
+
+
+def key(name: str) -> tuple[str, bool]:
+    """What two files that go together have in common: the name without its suffix, and whether it is a video's."""
+    path = Path(name)
+    return path.with_suffix("").as_posix(), is_video_path(path)
