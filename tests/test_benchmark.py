@@ -24,13 +24,13 @@ from cosmotok.benchmark.counting import count_operations
 from cosmotok.benchmark.jobs import MatrixProduct, ModelJob
 from cosmotok.benchmark.memory import PeakMemory, free_memory, limit_memory
 from cosmotok.benchmark.plot import write_plot
-from cosmotok.benchmark.processes import CallError, Remote
 from cosmotok.benchmark.run import Turn, agree, chosen_baseline, take_turns
 from cosmotok.benchmark.table import notes, rows
 from cosmotok.checkpoint.diffusers_files import write_diffusers
 from cosmotok.cli import main
 from cosmotok.errors import CheckpointError, InputError, MissingExtraError, UnknownModelError
 from cosmotok.kernels.int8 import require_int8
+from cosmotok.processes import CallError, Remote
 from cosmotok.subjects import OurModel, PeerModel, find_subjects
 from cosmotok.subjects.peers import Peer
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,10 +15,10 @@ import numpy as np
 import torch
 
 from cosmotok.benchmark.jobs import Facts, MatrixProduct, ModelJob
-from cosmotok.benchmark.processes import CallError, Remote
 from cosmotok.benchmark.report import Agreement, Half, Machine, Report, Result
 from cosmotok.config import suggest
 from cosmotok.errors import InputError
+from cosmotok.processes import CallError, Remote, device_name
 from cosmotok.subjects import Clip, PeerModel, Subject, find_subjects
 
 __all__ = ["MODELS", "benchmark"]
@@ -221,12 +220,3 @@ def check(
     if not there.get(kind, False):
         usable = [name for name, is_there in there.items() if is_there]
         raise InputError(f"device={device}: not on this machine, which has {', '.join(usable)}")
-
-
-def device_name(device: str) -> str:
-    if torch.device(device).type == "cuda":
-        return torch.cuda.get_device_name(device)
-    table = Path("/proc/cpuinfo")
-    lines = table.read_text().splitlines() if table.exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()

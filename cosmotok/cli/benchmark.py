@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cosmotok.cli.app import app
-from cosmotok.cli.options import Device, Dtype, Json, device_of, dtype_of, progress
+from cosmotok.cli.options import Device, Dtype, Json, device_of, dtype_of, listed, progress
 from cosmotok.errors import InputError
 from cosmotok.printing import print_json
 
@@ -23,7 +23,7 @@ def benchmark(
             "--models",
             "-m",
             help="Names with commas between: ours, also with @int8 behind; diffusers:NAME of Cosmos, CogVideoX, Wan, "
-            "LTX, Hunyuan, Mochi, Allegro, VidTok, DC-AE, SD, FLUX; or diffusers:PATH.",
+            "LTX, Hunyuan, Mochi, Allegro, VidTok, DC-AE, SD, FLUX, TAESD; or diffusers:PATH.",
         ),
     ] = DEFAULT_MODELS,
     size: Annotated[str, typer.Option(help="WxH, or several with commas between.")] = "256x256",
@@ -81,10 +81,6 @@ def benchmark(
         write_plot(report, plot)
     if report.failed:
         raise typer.Exit(1)
-
-
-def listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def whole(text: str) -> int:

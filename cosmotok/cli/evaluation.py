@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cosmotok.cli.app import app
-from cosmotok.cli.benchmark import listed
-from cosmotok.cli.options import Device, Json, Size, device_of, progress, size_of
+from cosmotok.cli.options import Device, Json, Size, device_of, listed, progress, size_of
 from cosmotok.errors import InputError
 from cosmotok.printing import print_json, say
 

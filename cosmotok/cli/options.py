@@ -67,6 +67,11 @@ def device_of(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def listed(text: str) -> list[str]:
+    """Names with commas between."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def size_of(text: str | None) -> tuple[int, int] | None:
     from cosmotok.media import parse_size
 

@@ -67,7 +67,9 @@ class Network:
 
 # Options are called as on the command line, since messages end there.
 NETWORKS = {
-    "lpips": Network("--lpips-weights", lambda: torchvision_download("vgg16"), partial(LPIPS, option="--lpips-weights")),
+    "lpips": Network(
+        "--lpips-weights", lambda: torchvision_download("vgg16"), partial(LPIPS, option="--lpips-weights")
+    ),
     "rfid": Network("--inception-weights", lambda: inception.WEIGHTS, partial(Inception, option="--inception-weights")),
     "rfvd": Network("--i3d-weights", lambda: i3d.WEIGHTS, partial(I3D, option="--i3d-weights")),
 }

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from functools import partial
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any, Protocol
 
-from cosmotok.benchmark.processes import PATIENCE, CallError, Remote, reason
 from cosmotok.evaluation.contestants import Contestant
 from cosmotok.evaluation.worker import Outcome, Plan, Task, Worker
+from cosmotok.processes import CallError, Remote, reason
 
 __all__ = ["Here", "Pool", "Processes", "Turn", "open_pool"]
 
@@ -147,7 +144,7 @@ class Place:
 
     def __init__(self, make: Callable[[], Worker], threads: int) -> None:
         self.make, self.threads = make, threads
-        self.remote: Waitable | None = None
+        self.remote: Remote | None = None
         self.busy = False
         self.turn: Turn | None = None
         """Whose contestant is loaded, or is being loaded while there is no task."""
@@ -155,10 +152,9 @@ class Place:
         self.refused: set[Turn] = set()
         """Those that cannot be loaded here."""
 
-    def process(self) -> Waitable:
+    def process(self) -> Remote:
         if self.remote is None:
-            with deaf():
-                self.remote = Waitable(self.make, self.threads)
+            self.remote = Remote(self.make, self.threads)
         return self.remote
 
     def take(self, turns: Sequence[Turn]) -> None:
@@ -179,47 +175,3 @@ class Place:
         if self.remote is not None:
             self.remote.close()
         self.remote = self.turn = None
-
-
-class Waitable(Remote):
-    """A remote object whose calls begin now and are waited for later."""
-
-    @property
-    def connection(self) -> Connection:
-        """Has something to read once a call is through, or the process is gone."""
-        return self._connection
-
-    def begin(self, method: str, *arguments: Any) -> None:
-        self._idle = False
-        # where the process is gone already, whoever waits for it learns why
-        with suppress(OSError):
-            self._connection.send((method, arguments))
-
-    def finish(self) -> Any:
-        """The result of the call that began; raises as `call`."""
-        try:
-            fine, value = self._connection.recv()
-        except (EOFError, OSError):
-            raise CallError(self.epitaph()) from None
-        self._idle = True
-        if not fine:
-            raise CallError(value)
-        return value
-
-    def epitaph(self) -> str:
-        self._process.join(PATIENCE)
-        code = self._process.exitcode
-        return f"its process ended with exit code {code}" + (", most likely out of memory" if code == -9 else "")
-
-
-@contextmanager
-def deaf() -> Iterator[None]:
-    """What begins in the block does not hear Ctrl-C, not even while it starts: that is for the one who waits."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 
-from cosmotok.benchmark.processes import reason
-from cosmotok.benchmark.run import device_name
 from cosmotok.errors import InputError
 from cosmotok.evaluation.contestants import Contestant, Traits
 from cosmotok.evaluation.measure import JudgeOptions
@@ -24,6 +22,7 @@ from cosmotok.evaluation.store import ExampleStore, Finished, RowStore, has_resu
 from cosmotok.evaluation.summary import model_result
 from cosmotok.evaluation.worker import Outcome, Plan, Task
 from cosmotok.media import find_media, is_video_path
+from cosmotok.processes import device_name, reason
 
 __all__ = ["Entry", "Options", "compare", "default_jobs", "evaluate"]
 

@@ -46,6 +46,7 @@ PUBLISHED = {
     "DC-AE": ("mit-han-lab/dc-ae-f32c32-sana-1.0-diffusers", ""),
     "SD": ("stabilityai/sd-vae-ft-mse", ""),
     "FLUX": ("black-forest-labs/FLUX.1-schnell", "vae"),
+    "TAESD": ("madebyollin/taesd", ""),
 }
 """Hub repository and folder of the weights that a peer's name stands for."""
 

@@ -12,7 +12,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from cosmotok.benchmark.processes import reason
 from cosmotok.errors import InputError, MediaError
 from cosmotok.evaluation.contestants import Contestant, Reconstructor, Source, Tally
 from cosmotok.evaluation.measure import FileMeasure, JudgeOptions, load_judges
@@ -21,6 +20,7 @@ from cosmotok.evaluation.results import FileResult
 from cosmotok.evaluation.streams import groups, paired
 from cosmotok.media import MediaReader, open_media
 from cosmotok.overlap import Behind, ahead
+from cosmotok.processes import reason
 
 __all__ = ["Outcome", "Picture", "Plan", "Row", "Task", "Worker"]
 

@@ -63,17 +63,19 @@ class SpatialWinograd:
     def convolve(self, x: Tensor, y: Tensor) -> None:
         """A block: (n, 4 rows + 2, 4 columns + 2, C) to `y` (n, 4 rows, 4 columns, O)."""
         count, rows, columns = x.shape[0], y.shape[1] // TILE, y.shape[2] // TILE
+        bottom, right = (TILE * (n - 1) + 1 for n in (rows, columns))
         rows_of_tiles = x.new_empty(TILE + 2, count, rows, *x.shape[2:])
-        spread_four([x[:, i : i + TILE * rows - TILE + 1 : TILE] for i in range(TILE + 2)], rows_of_tiles)
+        spread_four([x[:, i : i + bottom : TILE] for i in range(TILE + 2)], rows_of_tiles.unbind())
         tiles = x.new_empty(TILE + 2, count, rows, columns, x.shape[3])
-        halfway = y.new_empty(TILE, TILE + 2, count, rows, columns, self.channels)
-        last = TILE * columns - TILE + 1
-        for i, (row, products) in enumerate(zip(rows_of_tiles, self.products, strict=True)):
-            spread_four([row[:, :, j : j + last : TILE] for j in range(TILE + 2)], tiles)
-            gather_four([product(tile) for product, tile in zip(products, tiles, strict=True)], halfway[:, i])
+        halfway = y.new_empty(TILE + 2, TILE, count * rows * columns, self.channels)
+        inputs = zip(*(rows_of_tiles[:, :, :, j : j + right : TILE].unbind() for j in range(TILE + 2)), strict=True)
+        spread, matrices = tiles.unbind(), tiles.flatten(1, 3).unbind()
+        for neighbours, products, half in zip(inputs, self.products, halfway, strict=True):
+            spread_four(neighbours, spread)
+            gather_four([product(matrix) for product, matrix in zip(products, matrices, strict=True)], half.unbind())
         # (n, rows, 4, columns, 4, O) to (rows of a tile, columns of a tile, n, rows, columns, O)
         outputs = y.unflatten(2, (columns, TILE)).unflatten(1, (rows, TILE)).permute(2, 4, 0, 1, 3, 5)
-        gather_four(halfway.unbind(1), outputs)
+        gather_four(halfway.unflatten(2, (count, rows, columns)).unbind(), outputs.unbind())
 
 
 def surroundings(images: Tensor, top: int, bottom: int, columns: int) -> Tensor:
@@ -114,19 +116,19 @@ class TemporalWinograd:
         if past is None and x.shape[1] == 1:
             return self.still(x)
         before = x[:, :1].expand(-1, 2, *x.shape[2:]) if past is None else past
-        frames = [*before.flatten(2, 3).unbind(1), *x.flatten(2, 3).unbind(1)]
         y = x.new_empty(*x.shape[:4], self.channels)
-        outputs = y.flatten(2, 3).unbind(1)
         pixels = max(1, SLICE // self.channels)
-        for first in range(0, len(outputs), 2):
-            for begin in range(0, outputs[0].shape[1], pixels):
-                block = slice(begin, begin + pixels)
-                inputs = [frame[:, block] for frame in frames[first : first + 4]]
-                self.convolve(inputs, [frame[:, block] for frame in outputs[first : first + 2]])
+        for clip_before, clip, clip_out in zip(before, x, y, strict=True):
+            frames = [frame.flatten(0, 1).split(pixels) for part in (clip_before, clip) for frame in part.unbind()]
+            outputs = [frame.flatten(0, 1).split(pixels) for frame in clip_out.unbind()]
+            for first in range(0, len(outputs), 2):
+                inputs = zip(*frames[first : first + 4], strict=True)
+                for block, result in zip(inputs, zip(*outputs[first : first + 2], strict=True), strict=True):
+                    self.convolve(block, result)
         return y
 
     def convolve(self, x: Sequence[Tensor], y: Sequence[Tensor]) -> None:
-        """A block: n + 2 frames (B, pixels, C) to the n frames (B, pixels, O) of `y`; n is 1 or 2."""
+        """A block: n + 2 frames (pixels, C) to the n frames (pixels, O) of `y`; n is 1 or 2."""
         gather_two([product(part) for product, part in zip(self.products, spread_two(x), strict=False)], y)
 
 
@@ -146,7 +148,7 @@ FOUR = (
 )
 
 
-def spread_four(x: Sequence[Tensor], out: Tensor) -> None:
+def spread_four(x: Sequence[Tensor], out: Sequence[Tensor]) -> None:
     a, b = torch.sub(x[4], x[2], alpha=4), torch.sub(x[3], x[1], alpha=4)
     torch.add(a, b, out=out[1])
     torch.sub(a, b, out=out[2])
@@ -160,14 +162,14 @@ def spread_four(x: Sequence[Tensor], out: Tensor) -> None:
     out[5].sub_(b, alpha=4)
 
 
-def gather_four(p: Sequence[Tensor], out: Tensor) -> None:
-    a, b, c, d = p[1] + p[2], p[1] - p[2], p[3] + p[4], p[3] - p[4]
-    torch.add(a, c, out=out[0])
-    out[0].add_(p[0])
+def gather_four(p: Sequence[Tensor], out: Sequence[Tensor]) -> None:
+    """The products' memory is used up."""
+    a, c = p[1] + p[2], p[3] + p[4]
+    b, d = p[1].sub_(p[2]), p[3].sub_(p[4])
+    torch.add(p[0].add_(a), c, out=out[0])
     torch.add(b, d, alpha=2, out=out[1])
     torch.add(a, c, alpha=4, out=out[2])
-    torch.add(b, d, alpha=8, out=out[3])
-    out[3].add_(p[5])
+    torch.add(p[5].add_(b), d, alpha=8, out=out[3])
 
 
 def spread_two(x: Sequence[Tensor]) -> list[Tensor]:

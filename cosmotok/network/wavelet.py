@@ -1,9 +1,9 @@
 """The Haar wavelet transform in front of the encoder and, inverted, behind the decoder (paper section 3.1).
 
 Layout everywhere in `network`: (B, T, H, W, C). One level splits each axis into means and half differences,
-(a + b) / 2 and (a - b) / 2 (divided once for all axes), and puts the new sub-band in front of the channels: after time, height and width the
-order is LLL, LLH, LHL, LHH, HLL, HLH, HHL, HHH, each holding all the channels of the level before. Divisions
-are by powers of two, so the transform is inverted without loss wherever the sums are exact.
+(a + b) / 2 and (a - b) / 2, divided once for all axes, and puts the new sub-band in front of the channels: after time,
+height and width the order is LLL, LLH, LHL, LHH, HLL, HLH, HHL, HHH, each holding all the channels of the level
+before. Divisions are by powers of two, so the transform is inverted without loss wherever the sums are exact.
 """
 
 from __future__ import annotations

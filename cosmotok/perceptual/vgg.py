@@ -101,9 +101,7 @@ class LPIPS(Frozen):
         MissingExtraError: without the lpips package, which holds the linear weights.
     """
 
-    def __init__(
-        self, weights_path: str | None, recompute: bool = False, option: str = "lpips_weights_path"
-    ) -> None:
+    def __init__(self, weights_path: str | None, recompute: bool = False, option: str = "lpips_weights_path") -> None:
         super().__init__()
         spec = find_spec("lpips")
         if spec is None or spec.origin is None:

@@ -103,7 +103,7 @@ class PeerCodec:
 
     def encoded(self, x: Tensor) -> Tensor:
         out = self.network.encode(x)
-        latents: Tensor = out.latent_dist.mode() if hasattr(out, "latent_dist") else out.latent
+        latents: Tensor = out.latent_dist.mode() if hasattr(out, "latent_dist") else out[0]  # the only field
         return latents
 
     def decoded(self, z: Tensor) -> Tensor:

@@ -119,5 +119,6 @@ _ALL = (
         time=1,
         images=True,
     ),
+    Peer("TAESD", "AutoencoderTiny", "TAESD for Stable Diffusion 1 and 2, 4 channels", time=1, images=True),
 )
 PEERS = {peer.name: peer for peer in _ALL}

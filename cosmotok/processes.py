@@ -1,17 +1,21 @@
-"""Objects that live in processes of their own, and work when they are called: one at a time."""
+"""Objects that live in processes of their own, and work when they are called: one call at a time."""
 
 from __future__ import annotations
 
 import multiprocessing
+import platform
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from cosmotok.errors import CosmotokError
 
-__all__ = ["CallError", "Remote"]
+__all__ = ["CallError", "Remote", "device_name", "reason"]
 
 PATIENCE = 5.0
 """Seconds that a process gets to end by itself."""
@@ -33,9 +37,15 @@ class Remote:
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
         self._process = context.Process(target=serve, args=(other, make, threads), daemon=True)
-        self._process.start()
+        with deaf():
+            self._process.start()
         other.close()
         self._idle = True
+
+    @property
+    def connection(self) -> Connection:
+        """Has something to read once a call is through, or the process is gone."""
+        return self._connection
 
     def call(self, method: str, *arguments: Any) -> Any:
         """Waits for the result.
@@ -43,9 +53,19 @@ class Remote:
         Raises:
             CallError: saying why, in one line.
         """
+        self.begin(method, *arguments)
+        return self.finish()
+
+    def begin(self, method: str, *arguments: Any) -> None:
+        """A call whose result `finish` waits for."""
         self._idle = False
-        try:
+        # where the process is gone already, whoever waits for it learns why
+        with suppress(OSError):
             self._connection.send((method, arguments))
+
+    def finish(self) -> Any:
+        """The result of the call that began; raises as `call`."""
+        try:
             fine, value = self._connection.recv()
         except (EOFError, OSError):
             self._process.join(PATIENCE)
@@ -105,3 +125,28 @@ def reason(error: Exception) -> str:
     if exhausted or "bad_alloc" in text:
         return "out of memory"
     return text if isinstance(error, CosmotokError) else f"{type(error).__name__}: {text}"
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """What begins in the block does not hear Ctrl-C, not even while it starts: that is for the one who waits."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def device_name(device: str) -> str:
+    """What the processor or GPU is called."""
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    table = Path("/proc/cpuinfo")
+    lines = table.read_text().splitlines() if table.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
