@@ -67,6 +67,7 @@ SHRUNKEN = {
         "decoder_layers_per_block": (1,) * 6,
     },
     "AutoencoderKL": {"block_out_channels": (32, 32, 32, 32), "layers_per_block": 1},
+    "AutoencoderTiny": {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4},
 }
 
 
