@@ -66,7 +66,8 @@ def test_steps_equal_the_network_at_once(kind):
 
 def assert_near(actual, expected):
     assert actual.shape == expected.shape
-    assert (actual - expected).abs().max() < 1e-5 * max(1, expected.abs().max())
+    # steps of other lengths sum in another order; Winograd's sums round by some 1e-6 per layer
+    assert (actual - expected).abs().max() < 2e-5 * max(1, expected.abs().max())
 
 
 @pytest.mark.parametrize("kind", VIDEO_KINDS)

@@ -107,21 +107,23 @@ class TemporalWinograd:
         # both outputs contain the product 1 once
         self.products = [Product(matrix, bias if i == 1 else None) for i, matrix in enumerate(matrices)]
 
-    def __call__(self, past: Tensor | None, x: Tensor) -> Tensor:
+    def __call__(self, past: Tensor | None, x: Tensor, out: Tensor | None = None) -> Tensor:
         """(B, T, H, W, C) to (B, T, H, W, O).
 
         Args:
             past: the two frames before, or None for copies of the first.
+            out: for the result, where there are several frames. It may be `x`: the last frames come first, and none
+                that is to come looks at them.
         """
         if past is None and x.shape[1] == 1:
             return self.still(x)
         before = x[:, :1].expand(-1, 2, *x.shape[2:]) if past is None else past
-        y = x.new_empty(*x.shape[:4], self.channels)
+        y = x.new_empty(*x.shape[:4], self.channels) if out is None else out
         pixels = max(1, SLICE // self.channels)
         for clip_before, clip, clip_out in zip(before, x, y, strict=True):
             frames = [frame.flatten(0, 1).split(pixels) for part in (clip_before, clip) for frame in part.unbind()]
             outputs = [frame.flatten(0, 1).split(pixels) for frame in clip_out.unbind()]
-            for first in range(0, len(outputs), 2):
+            for first in reversed(range(0, len(outputs), 2)):
                 inputs = zip(*frames[first : first + 4], strict=True)
                 for block, result in zip(inputs, zip(*outputs[first : first + 2], strict=True), strict=True):
                     self.convolve(block, result)

@@ -31,7 +31,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
         h = self.conv1(swish(self.norm1(x)), state)
-        h = self.conv2(swish(self.norm2(h)), state)
+        h = swish(self.norm2(h))  # lets go of what conv1 made
+        h = self.conv2(h, state)
         h += self.shortcut(x)
         return h
 

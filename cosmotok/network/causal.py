@@ -90,7 +90,12 @@ class TemporalConv(Causal):
         self.bias = nn.Parameter(torch.empty(out_channels))
         reset_parameters(self.weight, self.bias)
 
-    def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
+    def forward(self, x: Tensor, state: StreamState | None = None, reuse: bool = False) -> Tensor:
+        """(B, T, H, W, C) to (B, T / stride, H, W, O).
+
+        Args:
+            reuse: whether nobody needs `x` any more, so that the result may take its memory.
+        """
         past = self.recall(state)
         kept = self.taps - self.stride
         if x.shape[1] >= kept:
@@ -99,10 +104,10 @@ class TemporalConv(Causal):
             before = lead(past, x, kept)
             recent = before if past is None else torch.cat((before[:, x.shape[1] :], x), dim=1)
         self.remember(state, recent)
-        kernel = self.kernel
-        if kernel is None and self.stride == 1:
-            kernel = temporal_kernel(x, self.weight, self.bias)
-        return self.convolve(past, x) if kernel is None else kernel(past, x)
+        if self.kernel is not None:
+            return self.kernel(past, x)
+        kernel = temporal_kernel(x, self.weight, self.bias) if self.stride == 1 else None
+        return self.convolve(past, x) if kernel is None else kernel(past, x, x if reuse else None)
 
     def convolve(self, past: Tensor | None, x: Tensor) -> Tensor:
         """(B, T, H, W, C), and the frames before or None at the start of a stream, to (B, T / stride, H, W, O)."""
@@ -126,7 +131,7 @@ class FactorizedConv(nn.Module):
         self.temporal = TemporalConv(out_channels, out_channels)
 
     def forward(self, x: Tensor, state: StreamState | None = None) -> Tensor:
-        return self.temporal(self.spatial(x), state)
+        return self.temporal(self.spatial(x), state, reuse=True)
 
 
 class FrameNorm(nn.Module):

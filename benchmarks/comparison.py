@@ -1,0 +1,84 @@
+"""Measures the bundled models, the KLT and classical codecs, and writes the figures of docs/benchmarks.md anew.
+
+    python benchmarks/comparison.py ../shared/data/val --fit ../shared/data/train
+
+It is `cosmotok compare` with these contestants, and its report with all files stays in `--output`. `--resume` goes on
+after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+from pathlib import Path
+
+from cosmotok.config import find_model, list_models
+from cosmotok.evaluation.find import find_contestants
+from cosmotok.evaluation.report import write_report
+from cosmotok.evaluation.results import Comparison
+from cosmotok.evaluation.run import compare
+from cosmotok.evaluation.store import read_examples
+from cosmotok.evaluation.tables import to_markdown
+from cosmotok.media import find_media
+from cosmotok.progress import Progress
+
+FRAMES = 33
+CODECS = ("jpeg", "webp", "avif", "h264", "hevc", "vp9", "av1")
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+FIGURES = ("rate-images", "rate-videos", "compression-continuous", "compression-discrete", "speed-videos")
+TABLES = re.compile(r"(<!-- tables -->\n).*?(<!-- end of tables -->)", re.DOTALL)
+
+
+def contestants() -> list[str]:
+    """Bundled models, a KLT with as many components for each, and codecs at the models' rates."""
+    bundled = [entry for entry in map(find_model, list_models()) if entry.bundled]
+    linear = []
+    for config in (entry.config for entry in bundled):
+        block = (
+            [config.spatial_factor] * 2
+            if config.kind == "image"
+            else [config.temporal_factor] + [config.spatial_factor] * 2
+        )
+        linear.append(f"klt:{'x'.join(map(str, block))}:{config.latent_channels}")
+    return [*(entry.name for entry in bundled), *dict.fromkeys(linear), *CODECS]
+
+
+def write_page(comparison: Comparison, folder: Path) -> None:
+    """Tables and charts of the report into the page, in both languages."""
+    tables = to_markdown(comparison).strip().replace("### ", "#### ")
+    for page in (DOCS / "benchmarks.md", DOCS / "benchmarks.pt.md"):
+        text, count = TABLES.subn(lambda marks: f"{marks[1]}\n{tables}\n\n{marks[2]}", page.read_text(encoding="utf-8"))
+        if count != 1:
+            raise SystemExit(f"{page}: expected one pair of <!-- tables --> and <!-- end of tables -->")
+        page.write_text(text, encoding="utf-8")
+    (DOCS / "benchmarks").mkdir(exist_ok=True)
+    for name in FIGURES:
+        shutil.copy(folder / "figures" / f"{name}.svg", DOCS / "benchmarks")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--fit", type=Path, required=True, help="what the KLT is fitted to")
+    parser.add_argument("--output", type=Path, default=Path("build/comparison"))
+    parser.add_argument("--frames", type=int, default=FRAMES)
+    parser.add_argument("--resume", action="store_true")
+    arguments = parser.parse_args()
+    found = find_contestants(contestants(), fit=arguments.fit, frames=arguments.frames)
+    with Progress("measuring", len(find_media(arguments.data)) * len(found), "files") as bar:
+        comparison = compare(
+            found,
+            arguments.data,
+            folder=arguments.output,
+            frames=arguments.frames,
+            resume=arguments.resume,
+            advance=bar.advance,
+        )
+    page = write_report(comparison, arguments.output, read_examples(arguments.output))[0]
+    write_page(comparison, arguments.output)
+    print(f"wrote {page} and docs/benchmarks.md, .pt.md and benchmarks/*.svg")
+
+
+if __name__ == "__main__":
+    main()
