@@ -269,6 +269,7 @@ _TINY_SHAPE: dict[str, Any] = {
 _REGISTRY: dict[str, ModelEntry] = {
     entry.name: entry
     for entry in [
+        _tiny("ci8x8-tiny", "CI8x8", **_TINY_SHAPE),
         _tiny("cv4x8x8-tiny", "CV4x8x8", **_TINY_SHAPE),
         _tiny("dv4x8x8-tiny", "DV4x8x8", **_TINY_SHAPE),
         *(_published(variant) for variant in _PUBLISHED),

@@ -63,11 +63,18 @@ def published(entry: ModelEntry) -> Recipe:
 def tiny(entry: ModelEntry) -> Recipe:
     """Our own small models: an hour or so on 2 CPU cores; settings measured there."""
     # small clips first, then long and large ones, whose attention looks further
+    video = entry.config.kind == "video"
     stages = [
         Stage(steps=8000, frames=9, crop=96, clips=3, images=6),
         Stage(steps=8000, frames=9, crop=128, clips=2, images=4),
         Stage(steps=4000, frames=17, crop=160, clips=1, images=3),
     ]
+    if not video:
+        stages = [
+            Stage(steps=8000, frames=1, crop=96, clips=1, images=8),
+            Stage(steps=8000, frames=1, crop=128, clips=1, images=6),
+            Stage(steps=4000, frames=1, crop=192, clips=1, images=3),
+        ]
     continuous = not entry.config.is_discrete
     return Recipe(
         name=entry.name,
@@ -76,6 +83,7 @@ def tiny(entry: ModelEntry) -> Recipe:
         start=None if continuous else "c" + entry.name[1:],
         init_batches=120 if continuous else 40,
         loss=LossOptions(l1=0.0, charbonnier=1.0, charbonnier_epsilon=0.05),
+        data=DataOptions(image_every=4 if video else 1),
         optimizer=OptimizerOptions(
             name="muon",
             learning_rate=5e-3 if continuous else 8e-3,
