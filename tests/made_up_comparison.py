@@ -11,7 +11,7 @@ import numpy as np
 
 from cosmotok.evaluation.contestants import Traits
 from cosmotok.evaluation.pictures import Example
-from cosmotok.evaluation.results import Comparison, FileResult, Interval, ModelResult, Totals
+from cosmotok.evaluation.results import FIGURES, Comparison, FileResult, Interval, ModelResult, Totals
 
 HOSTILE = '</script><script>alert("1")</script>&$x_{2}$ [bold]|`*.png'
 IMAGES = [f"photos/{name}.png" for name in ("astronaut", "coffee", "chelsea", "rocket")]
@@ -52,7 +52,7 @@ def totals(files: list[FileResult], bits: float, speed: float, frechet: float | 
     if not files:
         return None
     figures = {}
-    for name in ("psnr", "ssim", "lpips", "temporal"):
+    for name in FIGURES:
         values = [value for file in files if (value := getattr(file, name)) is not None]
         if values:
             figures[name] = interval(values)
@@ -80,6 +80,7 @@ def made_up_model(name: str, traits: Traits, psnr: float, bits: float, speed: fl
                     ssim=min(0.999, 0.5 + value / 80),
                     lpips=max(0.01, 0.6 - value / 70),
                     temporal=value + 4 if kind == "video" else None,
+                    sharpness=value / 50,
                     bits_per_pixel=bits,
                     codes=2025 if traits.vocab_size else None,
                     seconds=1 / speed,

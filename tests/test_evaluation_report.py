@@ -142,21 +142,21 @@ def test_the_page_can_be_heard(page):
 
 def test_the_summary_has_the_totals(page):
     comparison = lifelike()
-    rows = {row[0]: row for row in reversed(page.rows) if len(row) == 8}  # images come before videos
+    rows = {row[0]: row for row in reversed(page.rows) if len(row) == 9}  # images come before videos
     for model in comparison.models:
         if model.images is None:
             continue
         psnr = model.images.figures["psnr"]
         cells = rows[model.name]
         assert cells[1].replace(" (best)", "") == f"{psnr.mean:.2f} ±{(psnr.high - psnr.low) / 2:.2f}"
-        assert cells[5] == number(model.images.bits_per_pixel) and cells[7] == "4"
+        assert cells[6] == number(model.images.bits_per_pixel) and cells[8] == "4"
     assert {name for name, row in rows.items() if "(best)" in row[1]} == {"webp@4.0bpp", "av1@4.0bpp"}
-    assert {name for name, row in rows.items() if "(best)" in row[6]} == {"klt:8x8:16", "klt:8x8x8:16"}
+    assert {name for name, row in rows.items() if "(best)" in row[7]} == {"klt:8x8:16", "klt:8x8x8:16"}
 
 
 def test_rows_of_files_are_worst_first(page):
     comparison = lifelike()
-    body = [row for row in page.rows if len(row) == 9 and row[0].startswith(("photos/", "clips/"))]
+    body = [row for row in page.rows if len(row) == 10 and row[0].startswith(("photos/", "clips/"))]
     assert len(body) == sum(len(model.files) for model in comparison.models)
     values = [float(row[3]) for row in body]
     assert values == sorted(values)
@@ -394,13 +394,14 @@ def test_best_values_are_marked_as_they_are_written():
         "psnr",
         "ssim",
         "lpips",
+        "sharpness",
         "frechet",
         "bits_per_pixel",
         "megapixels_per_second",
     ]
     best = {column.key: [row.model.name for row in rows if row.cells[i].is_best] for i, column in enumerate(columns)}
     assert best["psnr"] == best["ssim"] == best["lpips"] == best["frechet"] == ["webp@4.0bpp"]
-    assert best["bits_per_pixel"] == [] and best["megapixels_per_second"] == ["klt:8x8:16"]
+    assert best["bits_per_pixel"] == best["sharpness"] == [] and best["megapixels_per_second"] == ["klt:8x8:16"]
     models = lifelike().models[:2]
     figures = {"psnr": Interval(30.001, 30, 31, 4)}
     models[0] = replace(models[0], images=replace(models[0].images, figures=figures))

@@ -25,11 +25,12 @@ from cosmotok.evaluation.measure import FileMeasure, JudgeOptions, Judges, load_
 from cosmotok.evaluation.metrics import RunningQuality, RunningTemporal
 from cosmotok.evaluation.protocols import DEFAULT, PROTOCOLS, find_protocol
 from cosmotok.evaluation.results import FIGURES
+from cosmotok.evaluation.sharpness import RunningSharpness
 from cosmotok.perceptual import i3d, inception
 from cosmotok.perceptual.i3d import I3D
 from cosmotok.perceptual.inception import Inception
 
-PLAIN = Judges(frozenset({"psnr", "ssim", "temporal"}), torch.device("cpu"))
+PLAIN = Judges(frozenset({"psnr", "ssim", "temporal", "sharpness"}), torch.device("cpu"))
 
 
 def source_of(frames, kind="video"):
@@ -99,13 +100,14 @@ def test_what_each_protocol_does(frames, seed):
 
 def test_figures_are_those_of_the_running_metrics():
     clip = noise(3)
-    quality, temporal = RunningQuality(), RunningTemporal()
+    quality, temporal, detail = RunningQuality(), RunningTemporal(), RunningSharpness()
     for pair in zip(*clip, strict=True):
-        quality.update(*pair)
-        temporal.update(*pair)
+        for running in (quality, temporal, detail):
+            running.update(*pair)
     outcome = measured(DEFAULT, clip)
     assert tuple(outcome.figures()) == FIGURES
     expected = {"psnr": quality.psnr, "ssim": quality.ssim, "lpips": None, "temporal": temporal.temporal}
+    expected["sharpness"] = detail.sharpness
     assert outcome.figures() == expected
     assert outcome.features() == {}
     image = measured(DEFAULT, clip[:, :1], kind="image").figures()
@@ -409,7 +411,7 @@ def test_weights_asked_for_by_name_are_downloaded_once(server, cache, monkeypatc
     assert asked == ["/i3d.pt"]
     assert [file.name for file in cache.iterdir()] == ["i3d.pt"]
     judges, missing = load_judges(JudgeOptions())  # and is taken without asking, once it is here
-    assert judges.metrics == {"psnr", "ssim", "temporal", "rfvd"}
+    assert judges.metrics == {"psnr", "ssim", "temporal", "sharpness", "rfvd"}
     assert set(missing) == {"lpips", "rfid"}
     assert asked == ["/i3d.pt"]
 
@@ -430,7 +432,7 @@ def test_nothing_is_downloaded_unasked(cache, monkeypatch):
     monkeypatch.setattr(torch.hub, "urlopen", lambda *_: asked.append(1))
     judges, missing = load_judges(JudgeOptions())
     assert asked == []
-    assert judges.metrics == {"psnr", "ssim", "temporal"}
+    assert judges.metrics == {"psnr", "ssim", "temporal", "sharpness"}
     for name, option, url in [
         ("lpips", "--lpips-weights=FILE", "https://download.pytorch.org/models/vgg16-397923af.pth"),
         ("rfid", "--inception-weights=FILE", inception.WEIGHTS.url),

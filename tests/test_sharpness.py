@@ -12,7 +12,7 @@ from scipy import ndimage
 from small import clip, pixels
 
 from cosmotok.errors import InputError
-from cosmotok.evaluation.sharpness import high_frequency_ratio
+from cosmotok.evaluation.sharpness import RunningSharpness, high_frequency_ratio
 
 
 @given(frames=st.integers(1, 3), height=st.integers(3, 12), width=st.integers(3, 12), seed=st.integers(0, 99))
@@ -24,6 +24,25 @@ def test_ratio_equals_that_of_scipy_laplacians(frames, height, width, seed):
         maps = [ndimage.laplace(frame)[1:-1, 1:-1] for frame in luma.reshape(-1, height, width)]
         energies.append(np.square(maps).sum())
     assert high_frequency_ratio(*videos) == pytest.approx(energies[0] / energies[1], rel=1e-9)
+
+
+@given(frames=st.integers(1, 3), height=st.integers(3, 12), width=st.integers(3, 12), seed=st.integers(0, 99))
+def test_frame_by_frame_equals_the_whole_clip(frames, height, width, seed):
+    source, result = np.random.default_rng(seed).integers(0, 256, (2, frames, height, width, 3), np.uint8)
+    running = RunningSharpness()
+    for pair in zip(source, result, strict=True):
+        running.update(*pair)
+    videos = [torch.from_numpy(video).permute(3, 0, 1, 2) for video in (result, source)]
+    assert running.sharpness == pytest.approx(high_frequency_ratio(*videos), rel=1e-12)
+
+
+def test_flat_tiny_and_missing_frames_have_no_sharpness():
+    flat, noise = np.full((8, 8, 3), 9, np.uint8), np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    for frames in ([], [(flat, noise)], [(noise[:2], noise[:2])]):
+        running = RunningSharpness()
+        for pair in frames:
+            running.update(*pair)
+        assert running.sharpness is None
 
 
 @given(gain=st.floats(0, 3), offset=st.floats(-1, 1))

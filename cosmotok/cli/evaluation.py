@@ -31,8 +31,8 @@ Frames = Annotated[
 Metrics = Annotated[
     str | None,
     typer.Option(
-        help="psnr, ssim, temporal, lpips, rfid, rfvd, with commas between; named ones download what they need. By "
-        "default all that are at hand."
+        help="psnr, ssim, temporal, sharpness, lpips, rfid, rfvd, with commas between; named ones download what they "
+        "need. By default all that are at hand."
     ),
 ]
 Lpips = Annotated[str | None, typer.Option(help="File with torchvision's VGG-16, for LPIPS.")]

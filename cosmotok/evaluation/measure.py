@@ -15,6 +15,7 @@ from cosmotok.errors import CheckpointError, InputError, MissingExtraError
 from cosmotok.evaluation.contestants import Source
 from cosmotok.evaluation.metrics import RunningError, RunningSSIM, RunningTemporal
 from cosmotok.evaluation.protocols import Protocol
+from cosmotok.evaluation.sharpness import RunningSharpness
 from cosmotok.perceptual import i3d, inception
 from cosmotok.perceptual.i3d import I3D
 from cosmotok.perceptual.inception import Inception
@@ -23,7 +24,7 @@ from cosmotok.perceptual.vgg import LPIPS, MINIMUM_SIZE
 
 __all__ = ["METRICS", "FileMeasure", "JudgeOptions", "Judges", "load_judges"]
 
-METRICS = ("psnr", "ssim", "temporal", "lpips", "rfid", "rfvd")
+METRICS = ("psnr", "ssim", "temporal", "sharpness", "lpips", "rfid", "rfvd")
 PIXELS = 2**18
 """That go through VGG at a time, unless one frame has more, with as many of the results."""
 
@@ -142,6 +143,7 @@ class FileMeasure:
         self.error = RunningError(protocol.wrapped)
         self.similarity = RunningSSIM() if "ssim" in judges.metrics else None
         self.change = RunningTemporal() if "temporal" in judges.metrics and is_clip else None
+        self.detail = RunningSharpness() if "sharpness" in judges.metrics else None
         self.distance: Distance | None = None
         if judges.lpips is not None and min(source.height, source.width) >= MINIMUM_SIZE:
             self.distance = Distance(judges.lpips, judges.device)
@@ -163,7 +165,7 @@ class FileMeasure:
         if self.skipping:
             self.skipping = False
             return
-        for part in (self.error, self.similarity, self.change, self.distance, self.view):
+        for part in (self.error, self.similarity, self.change, self.detail, self.distance, self.view):
             if part is not None:
                 part.update(original, result)
 
@@ -190,6 +192,7 @@ class FileMeasure:
             "ssim": self.similarity.ssim if self.similarity else None,
             "lpips": self.distance.lpips if self.distance else None,
             "temporal": self.change.temporal if self.change else None,
+            "sharpness": self.detail.sharpness if self.detail else None,
         }
 
     def features(self) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from cosmotok.evaluation.contestants import Traits
 __all__ = ["FIGURES", "Comparison", "FileResult", "Interval", "ModelResult", "Totals"]
 
 VERSION = 1
-FIGURES = ("psnr", "ssim", "lpips", "temporal")
+FIGURES = ("psnr", "ssim", "lpips", "temporal", "sharpness")
 """Of every file; means with intervals are taken of these."""
 
 
@@ -33,6 +33,8 @@ class FileResult:
     lpips: float | None = None
     temporal: float | None = None
     """PSNR, dB, of the differences between neighbouring frames; None for images."""
+    sharpness: float | None = None
+    """Fine detail relative to the source, 1 where as sharp; see `sharpness.high_frequency_ratio`."""
     bits_per_pixel: float | None = None
     codes: int | None = None
     """Indices of a discrete tokenizer."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cosmotok.errors import InputError
 
-__all__ = ["high_frequency_ratio"]
+__all__ = ["RunningSharpness", "high_frequency_ratio"]
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 LAPLACIAN = ((0, 1, 0), (1, -4, 1), (0, 1, 0))
@@ -48,3 +49,28 @@ def laplacian_energy(video: Tensor) -> float:
     luma = torch.einsum("...cthw,c->...thw", video, video.new_tensor(LUMA))
     kernel = luma.new_tensor(LAPLACIAN)[None, None]
     return float(F.conv2d(luma.flatten(0, -3)[:, None], kernel).square().sum())
+
+
+class RunningSharpness:
+    """`high_frequency_ratio` of 8-bit frames that come one by one, in exact whole numbers."""
+
+    def __init__(self) -> None:
+        self.source = 0
+        self.reconstruction = 0
+
+    def update(self, source: np.ndarray, reconstruction: np.ndarray) -> None:
+        """Adds one frame, both uint8 (H, W, 3)."""
+        self.source += frame_energy(source)
+        self.reconstruction += frame_energy(reconstruction)
+
+    @property
+    def sharpness(self) -> float | None:
+        """1 is as sharp as the source; None where that is flat or below 3 x 3, and before the first frame."""
+        return self.reconstruction / self.source if self.source else None
+
+
+def frame_energy(frame: np.ndarray) -> int:
+    """Sum of the squared Laplacian of the luma of uint8 (H, W, 3), in millionths."""
+    luma = frame.astype(np.int32) @ np.rint(np.multiply(LUMA, 1000)).astype(np.int32)
+    inner = -4 * luma[1:-1, 1:-1] + luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]
+    return int(np.square(inner, dtype=np.int64).sum())

@@ -94,6 +94,7 @@ QUALITY = (
     Column("ssim", "SSIM", "", 4, "higher"),
     Column("lpips", "LPIPS", "", 4, "lower"),
     Column("temporal", "Temporal PSNR", "dB", 2, "higher"),
+    Column("sharpness", "Sharpness", "", 3),
 )
 """Of every file, as `FIGURES`."""
 IN_ALL = (
@@ -229,7 +230,7 @@ def to_json(comparison: Comparison) -> str:
     return json.dumps(comparison.to_dict(), indent=1) + "\n"
 
 
-FILE_FIELDS = ("psnr", "ssim", "lpips", "temporal", "bits_per_pixel", "codes", "seconds")
+FILE_FIELDS = ("psnr", "ssim", "lpips", "temporal", "sharpness", "bits_per_pixel", "codes", "seconds")
 
 
 def rows_csv(comparison: Comparison) -> str:

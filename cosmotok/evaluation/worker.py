@@ -255,6 +255,7 @@ class Measurement:
             ssim=figures["ssim"],
             lpips=figures["lpips"],
             temporal=figures["temporal"],
+            sharpness=figures["sharpness"],
             bits_per_pixel=None if tally.bits is None else tally.bits / source.pixels,
             codes=None if tally.codes is None else tally.codes.total,
             seconds=self.seconds if self.task.reconstruction is None else None,
