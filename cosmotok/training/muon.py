@@ -18,16 +18,26 @@ __all__ = ["Muon", "orthogonalise"]
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """(rows, columns) with all singular values brought to about 1, by Newton-Schulz iterations."""
+def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
+    """(..., rows, columns), each with all singular values brought to about 1, by Newton-Schulz iterations.
+
+    An iteration multiplies X by a polynomial of its Gram matrix X Xᵀ. All these polynomials commute, so they are
+    multiplied among themselves, small as they are, and with X once.
+    """
     a, b, c = COEFFICIENTS
-    x = matrix / (matrix.norm() + 1e-7)
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    for _ in range(iterations):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if tall else x
+    x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    gram = x @ x.mT
+    identity = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
+    product = identity
+    for iteration in range(iterations):
+        polynomial = a * identity + b * gram + c * (gram @ gram)
+        product = polynomial @ product
+        if iteration + 1 < iterations:
+            gram = polynomial @ gram @ polynomial
+    x = product @ x
+    return x.mT if tall else x
 
 
 class Muon(torch.optim.Optimizer):
@@ -51,6 +61,7 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One update from the gradients."""
         for group in self.param_groups:
+            updates: dict[torch.Size, list[tuple[nn.Parameter, Tensor]]] = {}
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
@@ -59,7 +70,11 @@ class Muon(torch.optim.Optimizer):
                     state["momentum"] = torch.zeros_like(parameter)
                 momentum = state["momentum"].mul_(group["momentum"]).add_(parameter.grad)
                 update = parameter.grad.add(momentum, alpha=group["momentum"]).flatten(1)
+                updates.setdefault(update.shape, []).append((parameter, update))
+            for (rows, columns), entries in updates.items():  # those of one shape at once
                 # a tall matrix has as many singular values as columns, yet should move its rows as much
-                scale = max(1.0, update.shape[0] / update.shape[1]) ** 0.5
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(orthogonalise(update).view_as(parameter), alpha=-group["lr"] * scale)
+                scale = max(1.0, rows / columns) ** 0.5
+                steps = orthogonalise(torch.stack([update for _, update in entries]))
+                for (parameter, _), step in zip(entries, steps, strict=True):
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    parameter.add_(step.view_as(parameter), alpha=-group["lr"] * scale)
