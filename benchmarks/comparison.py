@@ -31,16 +31,13 @@ TABLES = re.compile(r"(<!-- tables -->\n).*?(<!-- end of tables -->)", re.DOTALL
 
 
 def contestants() -> list[str]:
-    """Bundled models, a KLT with as many components for each, and codecs at the models' rates."""
+    """Bundled models, KLTs with as many components, of images and of clips, and codecs at the models' rates."""
     bundled = [entry for entry in map(find_model, list_models()) if entry.bundled]
     linear = []
     for config in (entry.config for entry in bundled):
-        block = (
-            [config.spatial_factor] * 2
-            if config.kind == "image"
-            else [config.temporal_factor] + [config.spatial_factor] * 2
-        )
-        linear.append(f"klt:{'x'.join(map(str, block))}:{config.latent_channels}")
+        space = f"{config.spatial_factor}x{config.spatial_factor}"
+        blocks = [space] if config.kind == "image" else [space, f"{config.temporal_factor}x{space}"]
+        linear += [f"klt:{block}:{config.latent_channels}" for block in blocks]
     return [*(entry.name for entry in bundled), *dict.fromkeys(linear), *CODECS]
 
 

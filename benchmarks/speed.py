@@ -6,10 +6,11 @@ import sys
 
 from cosmotok.benchmark import benchmark
 from cosmotok.benchmark.table import print_report
+from cosmotok.config import find_model, list_models
 
 
 def main() -> None:
-    report = benchmark(["cv4x8x8-tiny", "dv4x8x8-tiny"], frames=[33])
+    report = benchmark([name for name in list_models() if find_model(name).bundled], frames=[33])
     print_report(report)
     sys.exit(1 if report.failed else 0)
 

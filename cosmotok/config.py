@@ -266,11 +266,14 @@ _TINY_SHAPE: dict[str, Any] = {
     "decoder_multipliers": (1, 2),
     "z_channels": 16,
 }
+_TINY_16: dict[str, Any] = _TINY_SHAPE | {"encoder_multipliers": (1, 2, 4), "decoder_multipliers": (1, 2, 4)}
 _REGISTRY: dict[str, ModelEntry] = {
     entry.name: entry
     for entry in [
         _tiny("ci8x8-tiny", "CI8x8", **_TINY_SHAPE),
+        _tiny("ci16x16-tiny", "CI16x16", **_TINY_16),
         _tiny("cv4x8x8-tiny", "CV4x8x8", **_TINY_SHAPE),
+        _tiny("cv8x8x8-tiny", "CV8x8x8", **_TINY_SHAPE | {"decoder_multipliers": (1, 2, 2)}),
         _tiny("dv4x8x8-tiny", "DV4x8x8", **_TINY_SHAPE),
         *(_published(variant) for variant in _PUBLISHED),
     ]

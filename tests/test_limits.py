@@ -32,10 +32,12 @@ def test_help_imports_nothing_heavy():
 
 
 def test_bundled_models_are_small_and_have_a_card():
+    total = 0
     for entry in map(find_model, list_models()):
         if entry.bundled:
             folder = ROOT / "cosmotok" / "weights" / entry.name
-            assert (folder / "model.safetensors").stat().st_size < 6_000_000
+            total += sum(file.stat().st_size for file in folder.iterdir())
             card = (folder / "README.md").read_text(encoding="utf-8")
             assert "KLT" in card
             assert "PSNR" in card
+    assert 0 < total < 40_000_000

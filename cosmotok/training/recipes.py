@@ -60,28 +60,31 @@ def published(entry: ModelEntry) -> Recipe:
     )
 
 
+# Small crops make many steps; large ones, late, show attention and norms what whole frames are like.
+TINY_CROPS = {
+    ("image", 8): (96, 128, 192),
+    ("image", 16): (128, 160, 224),
+    ("video", 8): (96, 128, 160),
+    ("video", 16): (128, 160, 192),
+}
+
+
 def tiny(entry: ModelEntry) -> Recipe:
-    """Our own small models: an hour or so on 2 CPU cores; settings measured there."""
-    # small clips first, then long and large ones, whose attention looks further
-    video = entry.config.kind == "video"
-    stages = [
-        Stage(steps=8000, frames=9, crop=96, clips=3, images=6),
-        Stage(steps=8000, frames=9, crop=128, clips=2, images=4),
-        Stage(steps=4000, frames=17, crop=160, clips=1, images=3),
-    ]
-    if not video:
-        stages = [
-            Stage(steps=8000, frames=1, crop=96, clips=1, images=8),
-            Stage(steps=8000, frames=1, crop=128, clips=1, images=6),
-            Stage(steps=4000, frames=1, crop=192, clips=1, images=3),
-        ]
-    continuous = not entry.config.is_discrete
+    """Our own small models: an hour or so of one CPU core or two; settings measured there."""
+    config = entry.config
+    video, continuous = config.kind == "video", not config.is_discrete
+    frames = (9, 9, 17) if video else (1, 1, 1)
+    crops = TINY_CROPS[config.kind, config.spatial_factor]
+    shapes = zip((16_000, 16_000, 8000), frames, crops, (2, 1, 1), (4, 3, 2), strict=True)
+    stages = [Stage(steps=n, frames=t, crop=side, clips=b, images=i) for n, t, side, b, i in shapes]
+    continuous_twin = "c" + entry.name[1:]
+    start = None if continuous or continuous_twin not in list_models() else continuous_twin
     return Recipe(
         name=entry.name,
         model=entry.name,
         stages=stages,
-        start=None if continuous else "c" + entry.name[1:],
-        init_batches=120 if continuous else 40,
+        start=start,
+        init_batches=120 if start is None else 40,
         loss=LossOptions(l1=0.0, charbonnier=1.0, charbonnier_epsilon=0.05),
         data=DataOptions(image_every=4 if video else 1),
         optimizer=OptimizerOptions(

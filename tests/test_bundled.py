@@ -1,0 +1,42 @@
+"""The bundled models on real photos: better than the best linear transform of the same latents."""
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from cosmotok import Tokenizer
+from cosmotok.config import find_model, list_models
+from cosmotok.evaluation.find import find_contestants
+from cosmotok.evaluation.run import compare
+
+BUNDLED = [name for name in list_models() if find_model(name).bundled]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two photos to measure, and two others that the transform is fitted to."""
+    folders = []
+    for names in (("astronaut", "chelsea"), ("coffee", "rocket")):
+        folders.append(tmp_path_factory.mktemp("photos"))
+        for name in names:
+            Image.fromarray(getattr(skimage.data, name)()[:288, :384]).save(folders[-1] / f"{name}.png")
+    return folders
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_model_beats_the_linear_transform_of_its_latents(photos, name):
+    measured, others = photos
+    config = find_model(name).config
+    linear = f"klt:{config.spatial_factor}x{config.spatial_factor}:{config.latent_channels}"
+    found = compare(find_contestants([name, linear], fit=others), measured, jobs=1)
+    assert found.is_complete
+    own, floor = (model.images.figures["psnr"].mean for model in found.models)
+    assert own > floor + 0.5
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_model_says_what_it_is(name):
+    tokenizer = Tokenizer.from_pretrained(name)
+    assert tokenizer.config == find_model(name).config
+    assert all(np.isfinite(weight.float().numpy()).all() for weight in tokenizer.network.state_dict().values())
