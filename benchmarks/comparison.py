@@ -24,21 +24,26 @@ from cosmotok.media import find_media
 from cosmotok.progress import Progress
 
 FRAMES = 33
-CODECS = ("jpeg", "webp", "avif", "h264", "hevc", "vp9", "av1")
+CODECS = {
+    ("jpeg", "webp", "avif"): (0.25, 1, 4),
+    ("h264", "hevc", "vp9", "av1"): (0.0095, 0.068, 0.6, 1.1),
+}
+"""With the bits per pixel that the models' tokens have, about."""
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 FIGURES = ("rate-images", "rate-videos", "compression-continuous", "compression-discrete", "speed-videos")
 TABLES = re.compile(r"(<!-- tables -->\n).*?(<!-- end of tables -->)", re.DOTALL)
 
 
 def contestants() -> list[str]:
-    """Bundled models, KLTs with as many components, of images and of clips, and codecs at the models' rates."""
+    """Bundled models, KLTs with as many components, of images and of clips, and codecs."""
     bundled = [entry for entry in map(find_model, list_models()) if entry.bundled]
     linear = []
     for config in (entry.config for entry in bundled):
         space = f"{config.spatial_factor}x{config.spatial_factor}"
         blocks = [space] if config.kind == "image" else [space, f"{config.temporal_factor}x{space}"]
         linear += [f"klt:{block}:{config.latent_channels}" for block in blocks]
-    return [*(entry.name for entry in bundled), *dict.fromkeys(linear), *CODECS]
+    codecs = [f"{name}@{rate}bpp" for names, rates in CODECS.items() for name in names for rate in rates]
+    return [*(entry.name for entry in bundled), *dict.fromkeys(linear), *codecs]
 
 
 def write_page(comparison: Comparison, folder: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,9 @@ from cosmotok.errors import CheckpointError, InputError
 from cosmotok.network import HALVES, StreamState
 from cosmotok.quantization import Calibration, Precision, calibrate, quantize, restore
 from cosmotok.streaming import StreamDecoder, StreamEncoder
+
+if TYPE_CHECKING:
+    from cosmotok.compiled import CompiledNetwork
 
 __all__ = ["Tokenizer"]
 
@@ -45,6 +48,7 @@ class Tokenizer:
         self.precision: Precision = "float32"
         self.calibration: Calibration | None = None
         """Ranges for `precision="int8"`; see `calibrate`."""
+        self._compiled: CompiledNetwork | None = None
 
     # Loading and saving ------------------------------------------------------------------------------------------
 
@@ -231,6 +235,30 @@ class Tokenizer:
             raise InputError(f"device={device}: cannot move there: {str(error).splitlines()[0]}") from None
         return self
 
+    # Compiled ----------------------------------------------------------------------------------------------------
+
+    def compile(self) -> Tokenizer:
+        """Computes through `torch.compile` from now on, which fuses what lies between large operators; returns itself.
+
+        Meant for GPUs, but not yet measured on one; on the CPU it takes the place of `cosmotok.kernels`. No CUDA graphs
+        are used.
+
+        Each half compiles when it first runs, which may take minutes: once for the first step of a stream or clip, once
+        for all later ones of the same size, and once for a shorter last one. Other sizes are compiled anew; after about
+        eight, further ones run as without this. Results differ from uncompiled ones by rounding, and do not depend on
+        how frames are pushed. Finish open streams first.
+
+        Raises:
+            InputError: for `precision="int8"`; and when it first runs, where PyTorch cannot compile, as without a C++
+                compiler (CPU) or Triton (GPU).
+        """
+        if self.precision != "float32":
+            raise InputError(f'compile: goes with precision="float32" alone, not with {self.precision!r}')
+        from cosmotok.compiled import CompiledNetwork
+
+        self._compiled = self._compiled or CompiledNetwork(self.network, self.config.temporal_factor)
+        return self
+
     # Integers on the CPU -----------------------------------------------------------------------------------------
 
     def calibrate(self, videos: Iterable[Tensor]) -> Calibration:
@@ -246,9 +274,9 @@ class Tokenizer:
             The ranges, which are in the attribute `calibration` from now on.
 
         Raises:
-            InputError: for no videos, or a tokenizer that is not float32 on the CPU.
+            InputError: for no videos, or a tokenizer that is compiled, or not float32 on the CPU.
         """
-        check_precision("int8", self.device, self.dtype)
+        self._check_int8()
         self.require("encoder")
         precision = self.precision
         self.set_precision("float32")
@@ -265,11 +293,12 @@ class Tokenizer:
         streams first.
 
         Raises:
-            InputError: for another precision, a tokenizer that is not float32 on the CPU, a CPU or PyTorch without
-                these instructions, or no calibration for these weights.
+            InputError: for another precision, a tokenizer that is compiled, or not float32 on the CPU, a CPU or PyTorch
+                without these instructions, or no calibration for these weights.
         """
         check_precision(precision, self.device, self.dtype)
         if precision == "int8":
+            self._check_int8()
             if self.calibration is None or not native.same_weights(self.calibration.fingerprint, self.fingerprint):
                 reason = "none" if self.calibration is None else "one of other weights"
                 raise InputError(
@@ -281,6 +310,11 @@ class Tokenizer:
             restore(self.network)
         self.precision = precision
         return self
+
+    def _check_int8(self) -> None:
+        check_precision("int8", self.device, self.dtype)
+        if self._compiled is not None:
+            raise InputError('precision="int8": not for a compiled tokenizer; load it once more')
 
     def __repr__(self) -> str:
         return f"Tokenizer({self.config.variant!r}, device={str(self.device)!r}, dtype={self.dtype})"
@@ -382,7 +416,8 @@ class Tokenizer:
         """One step of a stream: frames (B, 3, T, H, W) as the schedule has them, to tokens; updates `state`."""
         frames = frames.to(self.device)
         x = frames.float().div(127.5).sub(1) if frames.dtype == torch.uint8 else frames
-        z = self.network.encode(pad_edges(x.to(self.dtype), self.config.spatial_factor), state)
+        network = self._compiled or self.network
+        z = network.encode(pad_edges(x.to(self.dtype), self.config.spatial_factor), state)
         quantizer = self.network.quantizer
         return z if quantizer is None else quantizer.indices(z.movedim(1, -1))
 
@@ -393,7 +428,7 @@ class Tokenizer:
         quantizer = self.network.quantizer
         if quantizer is not None:
             tokens = quantizer.indices_to_codes(tokens).movedim(-1, 1)
-        return self.network.decode(tokens.to(self.dtype), state)
+        return (self._compiled or self.network).decode(tokens.to(self.dtype), state)
 
     def empty_tokens(self, batch: int, height: int, width: int) -> Tensor:
         """Tokens of no frames, for a video of that size."""

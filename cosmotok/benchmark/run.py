@@ -19,7 +19,7 @@ from cosmotok.benchmark.report import Agreement, Half, Machine, Report, Result
 from cosmotok.config import suggest
 from cosmotok.errors import InputError
 from cosmotok.processes import CallError, Remote, device_name
-from cosmotok.subjects import Clip, PeerModel, Subject, find_subjects
+from cosmotok.subjects import Clip, OurModel, PeerModel, PublishedModel, Subject, find_subjects
 
 __all__ = ["MODELS", "benchmark"]
 
@@ -47,17 +47,18 @@ def benchmark(
     `if __name__ == "__main__":`, since the processes import it.
 
     Args:
-        models: ours as `Tokenizer.from_pretrained` takes them (a published name gets random weights; `@int8` behind it
-            sets the precision), and `diffusers:NAME` or `diffusers:PATH`. See `docs/benchmark.md`.
+        models: ours as `Tokenizer.from_pretrained` takes them (a published name gets random weights; `@int8` or
+            `@compiled` behind it sets the precision), `published:NAME` for the same in the published layout, and
+            `diffusers:NAME` or `diffusers:PATH`. See `docs/benchmark.md`.
         sizes: (width, height) in pixels.
         frames: lengths. A model that takes other numbers gets the next larger one.
         rounds: how often each is timed.
         device: "cpu", "cuda", "cuda:1" or "mps".
         dtype: of weights and clips.
-        precision: of our models that say none: "float32" or "int8".
+        precision: of our models that say none: "float32", "int8" or "compiled".
         threads: of PyTorch; None leaves its default.
         baseline: the model whose speed the others are compared with; by default diffusers' port of ours, else the first
-            peer, else the first model.
+            that is not ours, else the first model.
         advance: called with 1 after each model's warm-up, and after each of its rounds.
 
     Returns:
@@ -168,7 +169,7 @@ def agree(turns: Sequence[Turn]) -> list[Agreement]:
     """Compares the outputs of models that have the same weights."""
     found = []
     for turn in turns:
-        original = turn.subject.twin if isinstance(turn.subject, PeerModel) else None
+        original = turn.subject.twin if isinstance(turn.subject, (PeerModel, PublishedModel)) else None
         twin = next((other for other in turns if other.subject == original), None)
         if twin is None:
             continue
@@ -193,8 +194,8 @@ def difference(path: Path, other: Path) -> float:
 def chosen_baseline(name: str | None, subjects: Sequence[Subject]) -> int:
     names = [subject.name for subject in subjects]
     if name is None:
-        peers = [i for i, subject in enumerate(subjects) if isinstance(subject, PeerModel)]
-        return names.index(COSMOS) if COSMOS in names else peers[0] if peers else 0
+        others = [i for i, subject in enumerate(subjects) if not isinstance(subject, OurModel)]
+        return names.index(COSMOS) if COSMOS in names else others[0] if others else 0
     lower = [known.lower() for known in names]
     if name.lower() not in lower:
         raise InputError(f"baseline {name!r}{suggest(name, names)}; expected one of the models, {', '.join(names)}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cosmotok.benchmark.report import GIGA, HALVES, Half, Report, Result
 from cosmotok.printing import print_table
 from cosmotok.subjects import Clip
+from cosmotok.subjects.published import PUBLISHED_PREFIX
 
 __all__ = ["clip_words", "memory", "notes", "print_report", "rows", "speed"]
 
@@ -116,5 +117,6 @@ def memory(size: int | None) -> str:
 
 
 def short(name: str) -> str:
-    """Without the prefix or folders."""
-    return name.rpartition(":")[2].rpartition("/")[2]
+    """Without folders or the prefix, except for that of a model of ours in the published layout."""
+    kept = PUBLISHED_PREFIX if name.startswith(PUBLISHED_PREFIX) else ""
+    return kept + name.rpartition(":")[2].rpartition("/")[2]

@@ -22,8 +22,9 @@ def benchmark(
         typer.Option(
             "--models",
             "-m",
-            help="Names with commas between: ours, also with @int8 behind; diffusers:NAME of Cosmos, CogVideoX, Wan, "
-            "LTX, Hunyuan, Mochi, Allegro, VidTok, DC-AE, SD, FLUX, TAESD; or diffusers:PATH.",
+            help="Names with commas between: ours, also with @int8 or @compiled behind; published:NAME, one of ours "
+            "as the published code lays it out; diffusers:NAME of Cosmos, CogVideoX, Wan, LTX, "
+            "Hunyuan, Mochi, Allegro, VidTok, DC-AE, SD, FLUX, TAESD; or diffusers:PATH.",
         ),
     ] = DEFAULT_MODELS,
     size: Annotated[str, typer.Option(help="WxH, or several with commas between.")] = "256x256",
@@ -31,13 +32,13 @@ def benchmark(
     rounds: Annotated[int, typer.Option(help="How often each model is timed, in turns.")] = 3,
     baseline: Annotated[
         str | None,
-        typer.Option(help="Whose speed is 1; by default diffusers:Cosmos, the first peer, or the first model."),
+        typer.Option(help="Whose speed is 1; by default diffusers:Cosmos, the first that is not ours, or the first."),
     ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
-    precision: Annotated[str, typer.Option(help="Of our models that say none: float32 (their dtype) or int8.")] = (
-        "float32"
-    ),
+    precision: Annotated[
+        str, typer.Option(help="Of our models that say none: float32 (their dtype), int8 or compiled.")
+    ] = ("float32"),
     threads: Annotated[int | None, typer.Option(help="CPU threads; PyTorch's default if left out.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw to this .png, .svg or .pdf.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write all numbers to this .json, too.")] = None,

@@ -104,15 +104,14 @@ class StreamTokenizer:
         return f"{weights} {self.model.precision} {self.dtype}"
 
     def load(self, device: str) -> StreamReconstructor:
-        return StreamReconstructor(
-            # not by OurModel.build, for which noise would do as weights and as calibration
-            Tokenizer.from_pretrained(
-                self.model.source,
-                device=device,
-                dtype=getattr(torch, self.dtype),
-                precision=self.model.precision,  # type: ignore[arg-type]
-            )
+        # not by OurModel.build, for which noise would do as weights and as calibration
+        tokenizer = Tokenizer.from_pretrained(
+            self.model.source,
+            device=device,
+            dtype=getattr(torch, self.dtype),
+            precision="int8" if self.model.precision == "int8" else "float32",
         )
+        return StreamReconstructor(tokenizer.compile() if self.model.precision == "compiled" else tokenizer)
 
 
 @dataclass(frozen=True)

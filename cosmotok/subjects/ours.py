@@ -19,9 +19,10 @@ from cosmotok.subjects.interface import SEED, Clip, Codec
 from cosmotok.subjects.peers import PEERS, PREFIX
 from cosmotok.tokenizer import Tokenizer
 
-__all__ = ["OurModel", "ours"]
+__all__ = ["OurModel", "ours", "whole_groups"]
 
-PRECISIONS = ("float32", "int8")
+PRECISIONS = ("float32", "int8", "compiled")
+"""How a model of ours computes; "compiled" is in its dtype, through `torch.compile`."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,18 @@ class OurModel:
     def build(self, device: str, dtype: torch.dtype) -> Codec:
         tokenizer = self.tokenizer().to(device, dtype)
         notes = ["random weights"] if self.random else []
-        if self.precision != "float32":
+        if self.precision == "compiled":
+            tokenizer.compile()
+        elif self.precision != "float32":
             use_precision(tokenizer, self.precision)
         return OurCodec(tokenizer, notes)
 
+    def load_config(self) -> TokenizerConfig:
+        """The config, downloaded where only that tells."""
+        return self.config or load_checkpoint(self.source).config
+
     def on_meta(self) -> Codec:
-        config = self.config or load_checkpoint(self.source).config
+        config = self.load_config()
         with torch.device("meta"):
             return OurShapes(build_network(config), config)
 
