@@ -247,9 +247,22 @@ def _published(variant: str) -> ModelEntry:
     return ModelEntry(variant, config, hub=f"nvidia/{family}{variant}")
 
 
-def _tiny(name: str, published: str, **changes: Any) -> ModelEntry:
-    """One of our own small models: a published one's shape at another width, with a linear shortcut."""
-    config = replace(_published(published).config, variant=name, linear_shortcut=True, **changes)
+def _tiny(
+    name: str, published: str, encoder: tuple[int, ...] = (1, 2), decoder: tuple[int, ...] = (1, 2)
+) -> ModelEntry:
+    """One of our own small models: a published one's shape at another width, with a linear shortcut.
+
+    Width is cheap at the latent scale and dear at the wavelet's, so they grow late.
+    """
+    config = replace(
+        _published(published).config,
+        variant=name,
+        channels=32,
+        encoder_multipliers=encoder,
+        decoder_multipliers=decoder,
+        z_channels=16,
+        linear_shortcut=True,
+    )
     return ModelEntry(name, config, bundled=True)
 
 
@@ -259,22 +272,16 @@ _PUBLISHED = (
     *("CI8x8-360p", "CI16x16-360p", "DI8x8-360p", "DI16x16-360p"),
     *("CV4x8x8-360p", "DV4x8x8-360p", "CV8x8x8-720p", "DV8x16x16-720p"),
 )
-# Width is cheap at the latent scale and dear at the wavelet's, so the small models grow late.
-_TINY_SHAPE: dict[str, Any] = {
-    "channels": 32,
-    "encoder_multipliers": (1, 2),
-    "decoder_multipliers": (1, 2),
-    "z_channels": 16,
-}
-_TINY_16: dict[str, Any] = _TINY_SHAPE | {"encoder_multipliers": (1, 2, 4), "decoder_multipliers": (1, 2, 4)}
 _REGISTRY: dict[str, ModelEntry] = {
     entry.name: entry
     for entry in [
-        _tiny("ci8x8-tiny", "CI8x8", **_TINY_SHAPE),
-        _tiny("ci16x16-tiny", "CI16x16", **_TINY_16),
-        _tiny("cv4x8x8-tiny", "CV4x8x8", **_TINY_SHAPE),
-        _tiny("cv8x8x8-tiny", "CV8x8x8", **_TINY_SHAPE | {"decoder_multipliers": (1, 2, 2)}),
-        _tiny("dv4x8x8-tiny", "DV4x8x8", **_TINY_SHAPE),
+        _tiny("ci8x8-tiny", "CI8x8"),
+        _tiny("ci16x16-tiny", "CI16x16", (1, 2, 4), (1, 2, 4)),
+        _tiny("di8x8-tiny", "DI8x8"),
+        _tiny("cv4x8x8-tiny", "CV4x8x8"),
+        _tiny("cv8x8x8-tiny", "CV8x8x8", (1, 2), (1, 2, 2)),
+        _tiny("dv4x8x8-tiny", "DV4x8x8"),
+        _tiny("dv8x16x16-tiny", "DV8x16x16", (1, 2, 2), (1, 2, 2)),
         *(_published(variant) for variant in _PUBLISHED),
     ]
 }
