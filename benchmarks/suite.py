@@ -147,10 +147,12 @@ def quality_table(models: list[Model], kind: str) -> str:
 
 
 def codes_table(models: list[Model]) -> str:
-    lines = ["| model | codes in use | perplexity |", "|---|---:|---:|"]
+    lines = ["| model | indices | codes in use | perplexity |", "|---|---:|---:|---:|"]
     for model in models:
         if model.entry.config.is_discrete:
-            lines.append(f"| `{model.entry.name}` | {model.result.code_usage:.0%} | {model.result.perplexity:,.0f} |")
+            count = sum(file.codes or 0 for file in model.result.files)
+            usage = f"{model.result.code_usage:.0%} | {model.result.perplexity:,.0f}"
+            lines.append(f"| `{model.entry.name}` | {count:,} | {usage} |")
     return "\n".join(lines)
 
 
