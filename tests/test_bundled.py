@@ -7,8 +7,10 @@ from PIL import Image
 
 from cosmotok import Tokenizer
 from cosmotok.config import find_model, list_models
+from cosmotok.errors import InputError
 from cosmotok.evaluation.find import find_contestants
 from cosmotok.evaluation.run import compare
+from cosmotok.kernels.int8 import require_int8
 
 # dB above the transform, whose components are not quantised: six numbers, where a discrete model has 16 bits.
 MARGIN = {"dv8x16x16-tiny": -1.5}
@@ -42,3 +44,14 @@ def test_a_bundled_model_says_what_it_is(name):
     tokenizer = Tokenizer.from_pretrained(name)
     assert tokenizer.config == find_model(name).config
     assert all(np.isfinite(weight.float().numpy()).all() for weight in tokenizer.network.state_dict().values())
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_integers_lose_little(photos, name):
+    try:
+        require_int8()
+    except InputError as error:
+        pytest.skip(str(error))
+    found = compare(find_contestants([name, f"{name}@int8"]), photos[0], jobs=1)
+    floats, integers = (model.images.figures["psnr"].mean for model in found.models)
+    assert integers > floats - 0.15
