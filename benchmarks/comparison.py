@@ -9,11 +9,13 @@ after an interruption.
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 from pathlib import Path
 
-from cosmotok.config import find_model, list_models
+from pages import DOCS, replace_between
+
+from cosmotok.baselines import klt_name
+from cosmotok.config import bundled_models
 from cosmotok.evaluation.find import find_contestants
 from cosmotok.evaluation.report import write_report
 from cosmotok.evaluation.results import Comparison
@@ -29,19 +31,13 @@ CODECS = {
     ("h264", "hevc", "vp9", "av1"): (0.0095, 0.068, 0.6, 1.1),
 }
 """With the bits per pixel that the models' tokens have, about."""
-DOCS = Path(__file__).resolve().parent.parent / "docs"
 FIGURES = ("rate-images", "rate-videos", "compression-continuous", "compression-discrete", "speed-videos")
-TABLES = re.compile(r"(<!-- tables -->\n).*?(<!-- end of tables -->)", re.DOTALL)
 
 
 def contestants() -> list[str]:
     """Bundled models, KLTs with as many components, of images and of clips, and codecs."""
-    bundled = [entry for entry in map(find_model, list_models()) if entry.bundled]
-    linear = []
-    for config in (entry.config for entry in bundled):
-        space = f"{config.spatial_factor}x{config.spatial_factor}"
-        blocks = [space] if config.kind == "image" else [space, f"{config.temporal_factor}x{space}"]
-        linear += [f"klt:{block}:{config.latent_channels}" for block in blocks]
+    bundled = bundled_models()
+    linear = [klt_name(entry.config, kind) for entry in bundled for kind in ("image", entry.config.kind)]
     codecs = [f"{name}@{rate}bpp" for names, rates in CODECS.items() for name in names for rate in rates]
     return [*(entry.name for entry in bundled), *dict.fromkeys(linear), *codecs]
 
@@ -50,10 +46,7 @@ def write_page(comparison: Comparison, folder: Path) -> None:
     """Tables and charts of the report into the page, in both languages."""
     tables = to_markdown(comparison).strip().replace("### ", "#### ")
     for page in (DOCS / "benchmarks.md", DOCS / "benchmarks.pt.md"):
-        text, count = TABLES.subn(lambda marks: f"{marks[1]}\n{tables}\n\n{marks[2]}", page.read_text(encoding="utf-8"))
-        if count != 1:
-            raise SystemExit(f"{page}: expected one pair of <!-- tables --> and <!-- end of tables -->")
-        page.write_text(text, encoding="utf-8")
+        replace_between(page, "tables", tables)
     (DOCS / "benchmarks").mkdir(exist_ok=True)
     for name in FIGURES:
         shutil.copy(folder / "figures" / f"{name}.svg", DOCS / "benchmarks")

@@ -6,11 +6,11 @@ import sys
 
 from cosmotok.benchmark import benchmark
 from cosmotok.benchmark.table import print_report
-from cosmotok.config import find_model, list_models
+from cosmotok.config import bundled_models
 
 
 def main() -> None:
-    report = benchmark([name for name in list_models() if find_model(name).bundled], frames=[33])
+    report = benchmark([entry.name for entry in bundled_models()], frames=[33])
     print_report(report)
     sys.exit(1 if report.failed else 0)
 

@@ -10,26 +10,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import skimage.data
 import torch
+from pages import DOCS, ROOT, replace_between
 from PIL import Image, ImageDraw, ImageFont
 
 from cosmotok import Tokenizer
+from cosmotok.baselines import klt_name
 from cosmotok.benchmark import benchmark
 from cosmotok.benchmark.report import Report, Result
-from cosmotok.config import ModelEntry, TokenizerConfig, find_model, list_models
+from cosmotok.config import ModelEntry, bundled_models
+from cosmotok.evaluation.metrics import RunningError
 from cosmotok.evaluation.results import Comparison, ModelResult, Totals
-from cosmotok.evaluation.sharpness import high_frequency_ratio
+from cosmotok.evaluation.sharpness import RunningSharpness
 from cosmotok.pipeline import to_pixels
 from cosmotok.subjects import Clip
 
-ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "docs"
 PAGES = (DOCS / "models.md", DOCS / "models.pt.md")
 PICTURE = DOCS / "models" / "photos.webp"
 SIDE, FRAMES = 256, 33
@@ -58,15 +58,8 @@ class Model:
 # What was measured ----------------------------------------------------------------------------------------------------
 
 
-def linear_name(config: TokenizerConfig, kind: str) -> str:
-    """The KLT of the same latents: of an image, of one position's block in a single frame."""
-    space = [config.spatial_factor] * 2
-    block = space if kind == "image" else [config.temporal_factor, *space]
-    return f"klt:{'x'.join(map(str, block))}:{config.latent_channels}"
-
-
 def gather(comparison: Comparison) -> list[Model]:
-    entries = [entry for entry in map(find_model, list_models()) if entry.bundled]
+    entries = bundled_models()
     results = {result.name: result for result in comparison.models}
     missing = [entry.name for entry in entries if entry.name not in results]
     if missing:
@@ -88,7 +81,7 @@ def gather(comparison: Comparison) -> list[Model]:
             Model(
                 entry,
                 results[entry.name],
-                {kind: results[linear_name(entry.config, kind)] for kind in kinds(entry)},
+                {kind: results[klt_name(entry.config, kind)] for kind in kinds(entry)},
                 speed.parameters or 0,
                 (ROOT / "cosmotok" / "weights" / entry.name / "model.safetensors").stat().st_size / 1e6,
                 (speed.encode.frames_per_second, speed.decode.frames_per_second),  # type: ignore[union-attr]
@@ -147,12 +140,14 @@ def quality_table(models: list[Model], kind: str) -> str:
 
 
 def codes_table(models: list[Model]) -> str:
-    lines = ["| model | indices | codes in use | perplexity |", "|---|---:|---:|---:|"]
+    """With what as many indices would use if all codes were equally likely: more than that cannot be hoped for."""
+    lines = ["| model | indices | codes in use | if drawn evenly | perplexity |", "|---|---:|---:|---:|---:|"]
     for model in models:
         if model.entry.config.is_discrete:
             count = sum(file.codes or 0 for file in model.result.files)
-            usage = f"{model.result.code_usage:.0%} | {model.result.perplexity:,.0f}"
-            lines.append(f"| `{model.entry.name}` | {count:,} | {usage} |")
+            even = 1 - (1 - 1 / model.entry.config.vocab_size) ** count
+            cells = f"{model.result.code_usage:.0%} | {even:.0%} | {model.result.perplexity:,.0f}"
+            lines.append(f"| `{model.entry.name}` | {count:,} | {cells} |")
     return "\n".join(lines)
 
 
@@ -234,15 +229,6 @@ def card_figures(model: Model) -> str:
     return "\n".join(text)
 
 
-def replace_between(path: Path, mark: str, text: str) -> None:
-    """Puts `text` between `<!-- mark -->` and `<!-- end of mark -->`."""
-    pattern = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- end of {mark} -->)", re.DOTALL)
-    page, count = pattern.subn(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", path.read_text(encoding="utf-8"))
-    if count != 1:
-        raise SystemExit(f"{path}: expected one pair of <!-- {mark} --> and <!-- end of {mark} -->")
-    path.write_text(page, encoding="utf-8")
-
-
 # Pictures -------------------------------------------------------------------------------------------------------------
 
 
@@ -279,9 +265,10 @@ def to_video(image: np.ndarray) -> torch.Tensor:
 
 
 def crop_caption(crop: np.ndarray, original: np.ndarray) -> str:
-    error = np.square(crop.astype(np.float64) - original).mean()
-    sharpness = high_frequency_ratio(to_video(crop), to_video(original))
-    return f"{10 * np.log10(255**2 / error):.2f} dB, sharpness {sharpness:.2f}"
+    error, detail = RunningError(), RunningSharpness()
+    for measured in (error, detail):
+        measured.update(original, crop)
+    return f"{error.psnr:.2f} dB, sharpness {detail.sharpness:.2f}"
 
 
 def main() -> None:

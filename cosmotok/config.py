@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from cosmotok.errors import ConfigError, UnknownModelError
 
-__all__ = ["ModelEntry", "TokenizerConfig", "find_model", "list_models"]
+__all__ = ["ModelEntry", "TokenizerConfig", "bundled_models", "find_model", "list_models"]
 
 FSQ_LEVELS = (8, 8, 8, 5, 5, 5)
 CONFIG_VERSION = 1
@@ -211,6 +211,11 @@ def find_model(name: str) -> ModelEntry:
 def list_models() -> list[str]:
     """Names of all known models: the bundled ones first, then NVIDIA's published ones."""
     return list(_REGISTRY)
+
+
+def bundled_models() -> list[ModelEntry]:
+    """The models whose weights come with the package."""
+    return [entry for entry in _REGISTRY.values() if entry.bundled]
 
 
 def suggest(word: str, known: Any) -> str:

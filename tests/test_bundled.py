@@ -6,7 +6,8 @@ import skimage.data
 from PIL import Image
 
 from cosmotok import Tokenizer
-from cosmotok.config import find_model, list_models
+from cosmotok.baselines import klt_name
+from cosmotok.config import bundled_models, find_model
 from cosmotok.errors import InputError
 from cosmotok.evaluation.find import find_contestants
 from cosmotok.evaluation.run import compare
@@ -14,7 +15,7 @@ from cosmotok.kernels.int8 import require_int8
 
 # dB above the transform, whose components are not quantised: six numbers, where a discrete model has 16 bits.
 MARGIN = {"dv8x16x16-tiny": -1.5}
-BUNDLED = [name for name in list_models() if find_model(name).bundled]
+BUNDLED = [entry.name for entry in bundled_models()]
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,7 @@ def photos(tmp_path_factory):
 @pytest.mark.parametrize("name", BUNDLED)
 def test_a_bundled_model_beats_the_linear_transform_of_its_latents(photos, name):
     measured, others = photos
-    config = find_model(name).config
-    linear = f"klt:{config.spatial_factor}x{config.spatial_factor}:{config.latent_channels}"
+    linear = klt_name(find_model(name).config, "image")
     found = compare(find_contestants([name, linear], fit=others), measured, jobs=1)
     assert found.is_complete
     own, floor = (model.images.figures["psnr"].mean for model in found.models)

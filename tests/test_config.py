@@ -8,7 +8,7 @@ import torch
 from small import CONFIGS, clip, image, video
 
 from cosmotok import Tokenizer, TokenizerConfig, list_models
-from cosmotok.config import find_model
+from cosmotok.config import bundled_models, find_model
 from cosmotok.errors import ConfigError, UnknownModelError
 
 # variant: spatial factor, temporal factor, Haar patch, z_channels, repository on the Hub
@@ -64,7 +64,7 @@ def test_published_variants_are_as_published(variant):
 
 def test_the_published_variants_are_the_only_ones_on_the_hub():
     assert {name for name in list_models() if find_model(name).hub} == set(PUBLISHED)
-    assert {name for name in list_models() if find_model(name).bundled} == set(list_models()) - set(PUBLISHED)
+    assert {entry.name for entry in bundled_models()} == set(list_models()) - set(PUBLISHED)
 
 
 @each_published

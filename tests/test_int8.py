@@ -235,6 +235,18 @@ def test_one_half_calibrates_alone():
     assert tokenizer.set_precision("int8").encode(clip(5)).isfinite().all()
 
 
+def test_a_layer_with_few_huge_inputs_stays_float32():
+    tokenizer = fresh("ci8x8")
+    block = tokenizer.network.decoder.stages[1].blocks[1]
+    plain = tokenizer.calibrate([clip(1, 64, 64)]).ranges
+    assert "decoder.stages.1.blocks.1.conv1" in plain
+    block.norm1.weight[0] = 3000.0
+    assert set(plain) - set(tokenizer.calibrate([clip(1, 64, 64)]).ranges) == {"decoder.stages.1.blocks.1.conv1"}
+    tokenizer.set_precision("int8")
+    assert block.conv1.kernel is None
+    assert block.conv2.kernel is not None
+
+
 def test_calibration_of_other_weights_is_refused():
     tokenizer, other = calibrated("cv4x8x8"), fresh("cv4x8x8", seed=1)
     other.calibration = tokenizer.calibration
@@ -316,7 +328,9 @@ def test_command_calibrates(tmp_path):
     arguments = ["calibrate", str(tmp_path / "model"), str(tmp_path), "-o", str(tmp_path / "out"), "--clips", "2"]
     result = CliRunner().invoke(app, [*arguments, "--json"])
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["clips"] == 2
+    told = json.loads(result.stdout)
+    assert told["clips"] == 2
+    assert told["int8_layers"] > told["float32_layers"] == 0
     files = [str(tmp_path / name) for name in ("a.png", "int8.png", "float32.png")]
     for precision, target in zip(("int8", "float32"), files[1:], strict=True):
         arguments = ["reconstruct", files[0], "-o", target, "-m", str(tmp_path / "out"), "--precision", precision]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runs import make_data, recipe
 
 from cosmotok import list_models
-from cosmotok.config import find_model
+from cosmotok.config import bundled_models, find_model
 from cosmotok.errors import ConfigError, UnknownModelError
 from cosmotok.training import command
 from cosmotok.training.memory import available_memory, check_memory, count_parameters, estimate_memory
@@ -58,7 +58,7 @@ def test_published_settings():
     assert find_recipe("ci8x8").data.image_every == 1
 
 
-@pytest.mark.parametrize("name", [name for name in list_models() if find_model(name).bundled])
+@pytest.mark.parametrize("name", [entry.name for entry in bundled_models()])
 def test_small_models_start_at_the_klt_or_at_their_continuous_twin(name):
     chosen, config = find_recipe(name), find_model(name).config
     twin = "c" + name[1:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cosmotok.errors import InputError, UnknownModelError
 
@@ -14,9 +14,10 @@ from .rates import parse_setting
 from .videos import VIDEO_CODECS, VideoCodec
 
 if TYPE_CHECKING:
+    from cosmotok.config import TokenizerConfig
     from cosmotok.evaluation.contestants import Contestant
 
-__all__ = ["CODECS", "find_baseline", "is_baseline"]
+__all__ = ["CODECS", "find_baseline", "is_baseline", "klt_name"]
 
 CODECS: dict[str, ImageCodec | VideoCodec] = {**IMAGE_CODECS, **VIDEO_CODECS}
 """By name: of images jpeg, webp, avif, jxl; of clips h264, hevc, vp9, av1. Some may not be installed."""
@@ -28,6 +29,17 @@ _KLT_EXAMPLE = "klt:4x8x8:16 (frames x height x width of a block, coefficients) 
 def is_baseline(name: str) -> bool:
     """Whether a name is meant for one of these: `jpeg`, `h264@0.25bpp`, `klt:4x8x8:16`; it may still be wrong."""
     return re.split("[:@]", name)[0] in {"klt", *CODECS}
+
+
+def klt_name(config: TokenizerConfig, kind: Literal["image", "video"]) -> str:
+    """The transform with a tokenizer's latents: as many coefficients, for the pixels of one latent position.
+
+    Args:
+        kind: of what is measured. Of images, and in the first frame of a clip, these pixels are of a single frame.
+    """
+    space = [config.spatial_factor] * 2
+    block = space if kind == "image" else [config.temporal_factor, *space]
+    return f"klt:{'x'.join(map(str, block))}:{config.latent_channels}"
 
 
 def find_baseline(name: str, *, fit: Path | None = None) -> Contestant:

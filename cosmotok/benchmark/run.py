@@ -19,7 +19,7 @@ from cosmotok.benchmark.report import Agreement, Half, Machine, Report, Result
 from cosmotok.config import suggest
 from cosmotok.errors import InputError
 from cosmotok.processes import CallError, Remote, device_name
-from cosmotok.subjects import Clip, OurModel, PeerModel, PublishedModel, Subject, find_subjects
+from cosmotok.subjects import Clip, OurModel, PeerModel, Subject, find_subjects
 
 __all__ = ["MODELS", "benchmark"]
 
@@ -169,7 +169,7 @@ def agree(turns: Sequence[Turn]) -> list[Agreement]:
     """Compares the outputs of models that have the same weights."""
     found = []
     for turn in turns:
-        original = turn.subject.twin if isinstance(turn.subject, (PeerModel, PublishedModel)) else None
+        original = None if isinstance(turn.subject, OurModel) else turn.subject.twin
         twin = next((other for other in turns if other.subject == original), None)
         if twin is None:
             continue

@@ -38,7 +38,7 @@ def benchmark(
     dtype: Dtype = "auto",
     precision: Annotated[
         str, typer.Option(help="Of our models that say none: float32 (their dtype), int8 or compiled.")
-    ] = ("float32"),
+    ] = "float32",
     threads: Annotated[int | None, typer.Option(help="CPU threads; PyTorch's default if left out.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw to this .png, .svg or .pdf.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write all numbers to this .json, too.")] = None,

@@ -24,10 +24,12 @@ def calibrate(
     json: Json = False,
 ) -> None:
     """Find the ranges that --precision int8 needs, from typical images and videos."""
-    from cosmotok.quantization import calibration_clips
+    from cosmotok.quantization import calibration_clips, layers
 
     tokenizer = load(model, "cpu", "float32", variant)
     with progress(f"calibrating {tokenizer.config.variant}", None, "files") as bar:
         calibration = tokenizer.calibrate(calibration_clips(data, clips, frames, size, bar.advance))
     tokenizer.save_pretrained(output)
-    show({"output": str(output), "clips": calibration.clips, "layers": len(calibration.ranges)}, json)
+    integers, possible = len(calibration.ranges), len(list(layers(tokenizer.network)))
+    numbers = {"clips": calibration.clips, "int8_layers": integers, "float32_layers": possible - integers}
+    show({"output": str(output), **numbers}, json)

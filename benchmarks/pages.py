@@ -1,0 +1,18 @@
+"""Figures that scripts write into the project's pages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+
+
+def replace_between(path: Path, mark: str, text: str) -> None:
+    """Puts `text` between `<!-- mark -->` and `<!-- end of mark -->`."""
+    pattern = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- end of {mark} -->)", re.DOTALL)
+    page, count = pattern.subn(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", path.read_text(encoding="utf-8"))
+    if count != 1:
+        raise SystemExit(f"{path}: expected one pair of <!-- {mark} --> and <!-- end of {mark} -->")
+    path.write_text(page, encoding="utf-8")
