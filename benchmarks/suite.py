@@ -3,7 +3,7 @@
     python benchmarks/comparison.py VAL --fit TRAIN    # quality, into build/comparison
     python benchmarks/suite.py                         # speed and pictures; then writes
 
-Speed is measured here, one model at a time. The pictures are crops of photos that come with scikit-image.
+Speed is measured here, one model at a time.
 """
 
 from __future__ import annotations
@@ -13,30 +13,20 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import skimage.data
-import torch
 from pages import DOCS, ROOT, replace_between
-from PIL import Image, ImageDraw, ImageFont
+from pictures import draw_clips, draw_photos
 
-from cosmotok import Tokenizer
 from cosmotok.baselines import klt_name
 from cosmotok.benchmark import benchmark
 from cosmotok.benchmark.report import Report, Result
 from cosmotok.config import ModelEntry, bundled_models
-from cosmotok.evaluation.metrics import RunningError
 from cosmotok.evaluation.results import Comparison, ModelResult, Totals
-from cosmotok.evaluation.sharpness import RunningSharpness
-from cosmotok.pipeline import to_pixels
 from cosmotok.subjects import Clip
 
 PAGES = (DOCS / "models.md", DOCS / "models.pt.md")
-PICTURE = DOCS / "models" / "photos.webp"
+PHOTOS, CLIPS = (DOCS / "models" / name for name in ("photos.webp", "clips.webp"))
 SIDE, FRAMES = 256, 33
 MEGAPIXEL = 1024
-# (photo of scikit-image, top, left): something fine in each
-CROPS = (("astronaut", 10, 130), ("chelsea", 60, 110), ("coffee", 60, 200), ("rocket", 190, 220))
-CROP = 192
 
 
 @dataclass(frozen=True)
@@ -229,55 +219,14 @@ def card_figures(model: Model) -> str:
     return "\n".join(text)
 
 
-# Pictures -------------------------------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def draw(models: list[Model]) -> None:
-    """Crops of photos beside what each model makes of the whole photo, with PSNR and sharpness of the crop."""
-    font = ImageFont.load_default(13)
-    caption, gap = 36, 4
-    columns = ["original", *(model.entry.name for model in models)]
-    sheet = Image.new(
-        "RGB", (len(columns) * (CROP + gap) - gap, len(CROPS) * (CROP + caption) - gap + 18), (255, 255, 255)
-    )
-    pen = ImageDraw.Draw(sheet)
-    for column, name in enumerate(columns):
-        pen.text((column * (CROP + gap) + 2, 1), name, fill=(0, 0, 0), font=font)
-    tokenizers = [Tokenizer.from_pretrained(model.entry.name) for model in models]
-    for row, (name, top, left) in enumerate(CROPS):
-        photo = getattr(skimage.data, name)()
-        video = to_video(photo)
-        results = [photo] + [to_pixels(tokenizer.reconstruct(video))[0] for tokenizer in tokenizers]
-        crops = [result[top : top + CROP, left : left + CROP] for result in results]
-        for column, crop in enumerate(crops):
-            place = column * (CROP + gap), 18 + row * (CROP + caption)
-            sheet.paste(Image.fromarray(crop), place)
-            if column:
-                pen.text((place[0] + 2, place[1] + CROP + 2), crop_caption(crop, crops[0]), fill=(0, 0, 0), font=font)
-    PICTURE.parent.mkdir(exist_ok=True)
-    sheet.save(PICTURE, quality=88, method=6)
-
-
-def to_video(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) to (1, 3, 1, H, W), uint8 both."""
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None, :, None]
-
-
-def crop_caption(crop: np.ndarray, original: np.ndarray) -> str:
-    error, detail = RunningError(), RunningSharpness()
-    for measured in (error, detail):
-        measured.update(original, crop)
-    return f"{error.psnr:.2f} dB, sharpness {detail.sharpness:.2f}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--comparison", type=Path, default=Path("build/comparison"))
     folder = parser.parse_args().comparison
     comparison = Comparison.from_dict(json.loads((folder / "results.json").read_text(encoding="utf-8")))
     models = gather(comparison)
-    draw(models)
+    draw_photos([model.entry.name for model in models], PHOTOS)
+    draw_clips([model.entry.name for model in models if "video" in model.linear], CLIPS)
     tables = "\n\n".join(
         (
             "#### Photos",
@@ -299,7 +248,7 @@ def main() -> None:
         replace_between(DOCS / name, "clips", leaderboard(models, "video"))
     for model in models:
         replace_between(ROOT / "cosmotok" / "weights" / model.entry.name / "README.md", "figures", card_figures(model))
-    print(f"wrote {', '.join(page.name for page in PAGES)}, {PICTURE.name} and {len(models)} cards")
+    print(f"wrote {', '.join(page.name for page in PAGES)}, {PHOTOS.name}, {CLIPS.name} and {len(models)} cards")
 
 
 if __name__ == "__main__":
