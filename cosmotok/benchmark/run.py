@@ -169,8 +169,7 @@ def agree(turns: Sequence[Turn]) -> list[Agreement]:
     """Compares the outputs of models that have the same weights."""
     found = []
     for turn in turns:
-        original = None if isinstance(turn.subject, OurModel) else turn.subject.twin
-        twin = next((other for other in turns if other.subject == original), None)
+        twin = next((other for other in turns if other.subject == turn.subject.twin), None)
         if twin is None:
             continue
         with tempfile.TemporaryDirectory(prefix="cosmotok-") as folder:

@@ -58,6 +58,10 @@ class Subject(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def twin(self) -> Subject | None:
+        """Whose weights it has, where that is another subject: then their outputs should agree."""
+
     def build(self, device: str, dtype: torch.dtype) -> Codec:
         """With weights, ready to run."""
 

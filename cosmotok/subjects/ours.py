@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ class OurModel:
     random: bool = False
     """Whether weights are random rather than loaded from `source`."""
     precision: str = "float32"
+    twin: ClassVar[None] = None
 
     @property
     def has_twin(self) -> bool:
