@@ -1,4 +1,6 @@
-"""The bundled models on real photos: better than the best linear transform of the same latents."""
+"""The bundled models on real photos and clips: better than the best linear transform of the same latents."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from cosmotok.kernels.int8 import require_int8
 
 # dB above the transform, whose components are not quantised: six numbers, where a discrete model has 16 bits.
 MARGIN = {"dv8x16x16-tiny": -1.5}
+SHARED = Path(__file__).parents[2] / "shared" / "data"
 BUNDLED = [entry.name for entry in bundled_models()]
 
 
@@ -29,14 +32,36 @@ def photos(tmp_path_factory):
     return folders
 
 
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Every fourth clip of the validation set to measure, and every tenth of the training set for the transform."""
+    folders = []
+    for source, step in (("val", 4), ("train", 10)):
+        folders.append(tmp_path_factory.mktemp("clips"))
+        for path in sorted((SHARED / source / "videos").iterdir())[::step]:
+            (folders[-1] / path.name).symlink_to(path)
+    return folders
+
+
 @pytest.mark.parametrize("name", BUNDLED)
 def test_a_bundled_model_beats_the_linear_transform_of_its_latents(photos, name):
-    measured, others = photos
-    linear = klt_name(find_model(name).config, "image")
-    found = compare(find_contestants([name, linear], fit=others), measured, jobs=1)
+    assert gain(name, "image", *photos) > MARGIN.get(name, 0.5)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no real clips at hand")
+@pytest.mark.parametrize("name", [entry.name for entry in bundled_models() if entry.config.kind == "video"])
+def test_a_video_model_beats_the_linear_transform_of_its_latents(clips, name):
+    assert gain(name, "video", *clips) > MARGIN.get(name, 0.5)
+
+
+def gain(name, kind, measured, others):
+    """dB above the transform, fitted to `others`."""
+    contestants = find_contestants([name, klt_name(find_model(name).config, kind)], fit=others, frames=17)
+    found = compare(contestants, measured, jobs=1, frames=17)
     assert found.is_complete
-    own, floor = (model.images.figures["psnr"].mean for model in found.models)
-    assert own > floor + MARGIN.get(name, 0.5)
+    totals = [model.images if kind == "image" else model.videos for model in found.models]
+    own, floor = (of_kind.figures["psnr"].mean for of_kind in totals)
+    return own - floor
 
 
 @pytest.mark.parametrize("name", BUNDLED)
