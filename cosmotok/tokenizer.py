@@ -276,7 +276,8 @@ class Tokenizer:
         Raises:
             InputError: for no videos, or a tokenizer that is compiled, or not float32 on the CPU.
         """
-        self._check_int8()
+        check_precision("int8", self.device, self.dtype)
+        self._check_not_compiled()
         self.require("encoder")
         precision = self.precision
         self.set_precision("float32")
@@ -298,7 +299,7 @@ class Tokenizer:
         """
         check_precision(precision, self.device, self.dtype)
         if precision == "int8":
-            self._check_int8()
+            self._check_not_compiled()
             if self.calibration is None or not native.same_weights(self.calibration.fingerprint, self.fingerprint):
                 reason = "none" if self.calibration is None else "one of other weights"
                 raise InputError(
@@ -311,8 +312,7 @@ class Tokenizer:
         self.precision = precision
         return self
 
-    def _check_int8(self) -> None:
-        check_precision("int8", self.device, self.dtype)
+    def _check_not_compiled(self) -> None:
         if self._compiled is not None:
             raise InputError('precision="int8": not for a compiled tokenizer; load it once more')
 
