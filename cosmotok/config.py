@@ -130,6 +130,11 @@ class TokenizerConfig:
         return bool(self.levels)
 
     @property
+    def time_axis(self) -> int:
+        """Of tokens: 1 in indices (B, T', H', W'), 2 in latents (B, C, T', H', W')."""
+        return 1 if self.is_discrete else 2
+
+    @property
     def vocab_size(self) -> int | None:
         """Number of FSQ codes; None for a continuous tokenizer."""
         return math.prod(self.levels) if self.levels else None

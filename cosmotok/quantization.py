@@ -152,9 +152,9 @@ class Watch:
             raise InputError(f"videos: {path} has inputs that are not finite; are the weights sound?")
         x = torch.cat(self.samples)
         high = min(SHARES, key=lambda share: rounding_error(x, self.low, self.high * share)) * self.high
-        low = min(SHARES, key=lambda share: rounding_error(x, self.low * share, high)) * self.low
-        error, deviation = math.sqrt(rounding_error(x, low, high)), float((x - x.mean()).abs().mean())
-        return low, high, error / deviation if deviation else 0.0
+        error, low = min((rounding_error(x, self.low * share, high), self.low * share) for share in SHARES)
+        deviation = float((x - x.mean()).abs().mean())
+        return low, high, math.sqrt(error) / deviation if deviation else 0.0
 
 
 def rounding_error(x: Tensor, low: float, high: float) -> float:

@@ -194,7 +194,7 @@ class StreamEncoder(_Stream):
 
     def _join(self, ready: list[Tensor]) -> Tensor:
         if ready:
-            return ready[0] if len(ready) == 1 else torch.cat(ready, dim=1 if self._tokenizer.config.is_discrete else 2)
+            return ready[0] if len(ready) == 1 else torch.cat(ready, dim=self._tokenizer.config.time_axis)
         batch, _, height, width = self._shape  # type: ignore[misc]
         return self._tokenizer.empty_tokens(batch, height, width)
 
@@ -212,7 +212,7 @@ class StreamDecoder(_Stream):
     ) -> None:
         super().__init__(attention_context)
         self._tokenizer = tokenizer
-        self.axis = 1 if tokenizer.config.is_discrete else 2
+        self.axis = tokenizer.config.time_axis
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise InputError(f"size={tuple(size)}: expected (H, W) of at least 1, or None for no cropping")
         self.size = size

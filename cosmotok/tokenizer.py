@@ -338,7 +338,7 @@ class Tokenizer:
         check_tensor("video", video)
         if video.ndim == 4:
             tokens = self.encode(video.unsqueeze(2), attention_context=attention_context)
-            return tokens.squeeze(1 if self.config.is_discrete else 2)
+            return tokens.squeeze(self.config.time_axis)
         if video.ndim == 5 and video.shape[2] == 0:
             raise InputError("video: expected at least one frame, got T=0")
         return self.stream_encoder(attention_context=attention_context).flush(video)
@@ -367,7 +367,7 @@ class Tokenizer:
             InputError: for a wrong rank, dtype, range or size.
         """
         check_tensor("tokens", tokens)
-        axis = 1 if self.config.is_discrete else 2
+        axis = self.config.time_axis
         if tokens.ndim == axis + 2:
             clip_size = (1, *size) if size is not None and len(size) == 2 else size
             frame = None if out is None else out.unsqueeze(2)

@@ -9,7 +9,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+from cosmotok.errors import InputError
 from cosmotok.kernels import attention, float32
+from cosmotok.kernels.int8 import require_int8
 
 # The networks here are so small that more threads make them slower, and bits are compared between processes.
 torch.set_num_threads(1)
@@ -30,6 +32,15 @@ def every_kernel(request):
             patch.setattr(attention, "CHANNELS", 0)
             patch.setattr(attention, "SHORTEST", 0)
         yield
+
+
+@pytest.fixture(scope="session")
+def int8_at_hand():
+    """Skips where the processor or PyTorch cannot compute in 8-bit integers."""
+    try:
+        require_int8()
+    except InputError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,6 @@ from cosmotok.benchmark.table import notes, rows
 from cosmotok.checkpoint.diffusers_files import write_diffusers
 from cosmotok.cli import main
 from cosmotok.errors import CheckpointError, InputError, MissingExtraError, UnknownModelError
-from cosmotok.kernels.int8 import require_int8
 from cosmotok.processes import CallError, Remote
 from cosmotok.subjects import OurModel, PeerModel, find_subjects
 from cosmotok.subjects.peers import Peer
@@ -170,11 +169,7 @@ def test_ours_run_and_repeat_their_random_weights(kind):
     assert 0 < encoding < decoding
 
 
-def test_ours_in_integers():
-    try:
-        require_int8()
-    except InputError as error:
-        pytest.skip(str(error))
+def test_ours_in_integers(int8_at_hand):
     subject = find_subjects(["cv4x8x8-tiny@int8"])[0]
     assert subject.name == "cv4x8x8-tiny@int8"
     random = OurModel("small", "small", small.CONFIGS["cv4x8x8"], random=True, precision="int8")

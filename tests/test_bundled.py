@@ -10,10 +10,8 @@ from PIL import Image
 from cosmotok import Tokenizer
 from cosmotok.baselines import klt_name
 from cosmotok.config import bundled_models, find_model
-from cosmotok.errors import InputError
 from cosmotok.evaluation.find import find_contestants
 from cosmotok.evaluation.run import compare
-from cosmotok.kernels.int8 import require_int8
 
 # dB above the transform, whose components are not quantised: six numbers, where a discrete model has 16 bits.
 MARGIN = {"dv8x16x16-tiny": 0.2}
@@ -72,11 +70,7 @@ def test_a_bundled_model_says_what_it_is(name):
 
 
 @pytest.mark.parametrize("name", BUNDLED)
-def test_integers_lose_little(photos, name):
-    try:
-        require_int8()
-    except InputError as error:
-        pytest.skip(str(error))
+def test_integers_lose_little(int8_at_hand, photos, name):
     found = compare(find_contestants([name, f"{name}@int8"]), photos[0], jobs=1)
     floats, integers = (model.images.figures["psnr"].mean for model in found.models)
     assert integers > floats - 0.15

@@ -26,10 +26,7 @@ from cosmotok.media import write_image
 from cosmotok.pipeline import to_pixels
 from cosmotok.quantization import Calibration, calibration_clips, layers
 
-try:
-    int8.require_int8()
-except InputError as error:
-    pytest.skip(str(error), allow_module_level=True)
+pytestmark = pytest.mark.usefixtures("int8_at_hand")
 
 VAL = Path(__file__).parents[2] / "shared" / "data" / "val"
 

@@ -59,7 +59,7 @@ class ExportedTokenizer(ABC):
         """A clip (B, 3, T, H, W) or image (B, 3, H, W) to tokens at once; as `Tokenizer.encode`, up to rounding."""
         check_tensor("video", video)
         if video.ndim == 4:
-            return self.encode(video.unsqueeze(2)).squeeze(1 if self.config.is_discrete else 2)
+            return self.encode(video.unsqueeze(2)).squeeze(self.config.time_axis)
         check_video(video)
         if video.shape[2] == 0:
             raise InputError("video: expected at least one frame, got T=0")
@@ -70,7 +70,7 @@ class ExportedTokenizer(ABC):
     def decode(self, tokens: Tensor, size: tuple[int, ...] | None = None) -> Tensor:
         """Tokens to a clip or image at once; arguments and results as `Tokenizer.decode`."""
         check_tensor("tokens", tokens)
-        axis = 1 if self.config.is_discrete else 2
+        axis = self.config.time_axis
         if tokens.ndim == axis + 2:
             clip_size = (1, *size) if size is not None and len(size) == 2 else size
             return self.decode(tokens.unsqueeze(axis), clip_size).squeeze(2)

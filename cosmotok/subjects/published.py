@@ -62,15 +62,14 @@ class PublishedCodec:
     def encode(self, video: Tensor) -> Tensor:
         if self.config.kind == "video":
             return self.network.encode(video)
-        axis = 1 if self.config.is_discrete else 2
-        return torch.stack([self.network.encode(image) for image in video.unbind(2)], dim=axis)
+        images = [self.network.encode(image) for image in video.unbind(2)]
+        return torch.stack(images, dim=self.config.time_axis)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         if self.config.kind == "video":
             return self.network.decode(latents)
-        axis = 1 if self.config.is_discrete else 2
-        return torch.stack([self.network.decode(image) for image in latents.unbind(axis)], dim=2)
+        return torch.stack([self.network.decode(image) for image in latents.unbind(self.config.time_axis)], dim=2)
 
 
 def published(name: str) -> PublishedModel:
