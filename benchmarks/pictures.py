@@ -11,8 +11,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from cosmotok import Tokenizer
-from cosmotok.evaluation.metrics import RunningError
-from cosmotok.evaluation.sharpness import RunningSharpness
+from cosmotok.metrics.quality import RunningError
+from cosmotok.metrics.sharpness import RunningSharpness
 from cosmotok.pipeline import to_pixels
 
 # (photo of scikit-image, top, left): something fine in each

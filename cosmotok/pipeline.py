@@ -19,9 +19,9 @@ from torch import Tensor
 
 from cosmotok.config import TokenizerConfig
 from cosmotok.errors import InputError, TokenFileError
-from cosmotok.evaluation.metrics import RunningQuality
 from cosmotok.media import Frame, MediaInfo, MediaReader, VideoWriter, open_media, write_image
 from cosmotok.media.atomic import same_file
+from cosmotok.metrics.quality import RunningQuality
 from cosmotok.overlap import Behind, ahead
 from cosmotok.streaming import StreamDecoder
 from cosmotok.tokenfile import TICKS, TokenFile, TokenInfo, TokenWriter

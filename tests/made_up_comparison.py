@@ -11,7 +11,8 @@ import numpy as np
 
 from cosmotok.evaluation.contestants import Traits
 from cosmotok.evaluation.pictures import Example
-from cosmotok.evaluation.results import FIGURES, Comparison, FileResult, Interval, ModelResult, Totals
+from cosmotok.evaluation.results import FIGURES, Comparison, FileResult, ModelResult, Totals
+from cosmotok.metrics.intervals import Interval
 
 HOSTILE = '</script><script>alert("1")</script>&$x_{2}$ [bold]|`*.png'
 IMAGES = [f"photos/{name}.png" for name in ("astronaut", "coffee", "chelsea", "rocket")]

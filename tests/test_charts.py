@@ -18,7 +18,8 @@ from cosmotok.evaluation import charts
 from cosmotok.evaluation.charts import Bars, Plane, charts_of, to_svg, write_chart
 from cosmotok.evaluation.labels import Label, place
 from cosmotok.evaluation.published import PUBLISHED, SHOWN
-from cosmotok.evaluation.results import Comparison, Interval
+from cosmotok.evaluation.results import Comparison
+from cosmotok.metrics.intervals import Interval
 
 NAMES = [
     "compression-continuous",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmotok.errors import InputError
-from cosmotok.evaluation.codes import CodeUsage
+from cosmotok.metrics.codes import CodeUsage
 
 VOCABULARY = 12
 batches = st.lists(st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=40), min_size=1, max_size=5)

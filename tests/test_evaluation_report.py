@@ -24,7 +24,7 @@ from cosmotok.errors import MediaError
 from cosmotok.evaluation import report
 from cosmotok.evaluation.pictures import Example, cut, difference_map, to_webp
 from cosmotok.evaluation.report import to_html, to_viewers, write_report
-from cosmotok.evaluation.results import FIGURES, Comparison, Interval
+from cosmotok.evaluation.results import FIGURES, Comparison
 from cosmotok.evaluation.tables import (
     Cell,
     clean,
@@ -38,6 +38,7 @@ from cosmotok.evaluation.tables import (
     to_markdown,
     with_half,
 )
+from cosmotok.metrics.intervals import Interval
 
 VOID = {"meta", "img", "br", "input"}
 

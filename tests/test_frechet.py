@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmotok.errors import InputError
-from cosmotok.evaluation.frechet import frechet_distance, mean_interval
+from cosmotok.metrics.frechet import frechet_distance
+from cosmotok.metrics.intervals import mean_interval
 
 
 def features(samples, dimensions, seed=0, mean=0.0):

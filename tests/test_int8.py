@@ -19,10 +19,10 @@ import cosmotok.cli.calibrate  # noqa: F401 - registers the verb
 from cosmotok import Tokenizer
 from cosmotok.cli import app
 from cosmotok.errors import CheckpointError, InputError
-from cosmotok.evaluation.metrics import RunningQuality
 from cosmotok.kernels import int8
 from cosmotok.kernels.int8 import Grid, PointwiseInt8, SpatialInt8, TemporalInt8, UpsampledInt8
 from cosmotok.media import write_image
+from cosmotok.metrics.quality import RunningQuality
 from cosmotok.pipeline import to_pixels
 from cosmotok.quantization import Calibration, calibration_clips, layers
 

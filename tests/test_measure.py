@@ -22,10 +22,10 @@ from cosmotok.errors import CheckpointError, InputError
 from cosmotok.evaluation import measure
 from cosmotok.evaluation.contestants import Source
 from cosmotok.evaluation.measure import FileMeasure, JudgeOptions, Judges, load_judges
-from cosmotok.evaluation.metrics import RunningQuality, RunningTemporal
 from cosmotok.evaluation.protocols import DEFAULT, PROTOCOLS, find_protocol
 from cosmotok.evaluation.results import FIGURES
-from cosmotok.evaluation.sharpness import RunningSharpness
+from cosmotok.metrics.quality import RunningQuality, RunningTemporal
+from cosmotok.metrics.sharpness import RunningSharpness
 from cosmotok.perceptual import i3d, inception
 from cosmotok.perceptual.i3d import I3D
 from cosmotok.perceptual.inception import Inception

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from cosmotok.evaluation.metrics import RunningError, RunningQuality, RunningTemporal, psnr, ssim
+from cosmotok.metrics.quality import RunningError, RunningQuality, RunningTemporal, psnr, ssim
 
 CLOSE = 1e-9  # dB; the protocol asks for 1e-3
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from small import clip, pixels
 
 from cosmotok.errors import InputError
-from cosmotok.evaluation.sharpness import RunningSharpness, high_frequency_ratio
+from cosmotok.metrics.sharpness import RunningSharpness, high_frequency_ratio
 
 
 @given(frames=st.integers(1, 3), height=st.integers(3, 12), width=st.integers(3, 12), seed=st.integers(0, 99))

@@ -15,9 +15,9 @@ from small import small
 from written import names, write
 
 from cosmotok.errors import InputError
-from cosmotok.evaluation.codes import CodeUsage
-from cosmotok.evaluation.metrics import RunningQuality
 from cosmotok.media import open_media
+from cosmotok.metrics.codes import CodeUsage
+from cosmotok.metrics.quality import RunningQuality
 from cosmotok.pipeline import DIFFERENCE_GAIN, to_pixels
 from cosmotok.training import validation
 from cosmotok.training.pictures import Sample, write_clip, write_grid

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from cosmotok.evaluation.codes import CodeUsage
+from cosmotok.metrics.codes import CodeUsage
 
 __all__ = ["Contestant", "Reconstructor", "Source", "Tally", "Traits"]
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from cosmotok.errors import CheckpointError, InputError, MissingExtraError
 from cosmotok.evaluation.contestants import Source
-from cosmotok.evaluation.metrics import RunningError, RunningSSIM, RunningTemporal
 from cosmotok.evaluation.protocols import Protocol
-from cosmotok.evaluation.sharpness import RunningSharpness
+from cosmotok.metrics.quality import RunningError, RunningSSIM, RunningTemporal
+from cosmotok.metrics.sharpness import RunningSharpness
 from cosmotok.perceptual import i3d, inception
 from cosmotok.perceptual.i3d import I3D
 from cosmotok.perceptual.inception import Inception
@@ -176,7 +176,7 @@ class FileMeasure:
 
     @property
     def squared_error(self) -> int:
-        """Sum over all values so far, as the protocol has it; `metrics.psnr` of sums over files is the pooled PSNR."""
+        """Sum over all values so far, as the protocol has it; `quality.psnr` of sums over files is the pooled PSNR."""
         return self.error.squared_error
 
     @property

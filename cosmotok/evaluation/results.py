@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from cosmotok.errors import InputError
 from cosmotok.evaluation.contestants import Traits
+from cosmotok.metrics.intervals import Interval
 
-__all__ = ["FIGURES", "Comparison", "FileResult", "Interval", "ModelResult", "Totals"]
+__all__ = ["FIGURES", "Comparison", "FileResult", "ModelResult", "Totals"]
 
 VERSION = 1
 FIGURES = ("psnr", "ssim", "lpips", "temporal", "sharpness")
@@ -34,23 +35,12 @@ class FileResult:
     temporal: float | None = None
     """PSNR, dB, of the differences between neighbouring frames; None for images."""
     sharpness: float | None = None
-    """Fine detail relative to the source, 1 where as sharp; see `sharpness.high_frequency_ratio`."""
+    """Fine detail relative to the source, 1 where as sharp; see `metrics.sharpness`."""
     bits_per_pixel: float | None = None
     codes: int | None = None
     """Indices of a discrete tokenizer."""
     seconds: float | None = None
     """Encoding and decoding, reading and measuring left out."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over files, and where 95 of 100 such means would lie."""
-
-    mean: float
-    low: float
-    high: float
-    count: int
-    """Files."""
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from cosmotok.evaluation.codes import CodeUsage
 from cosmotok.evaluation.contestants import Traits
-from cosmotok.evaluation.frechet import CONFIDENCE, RESAMPLES, frechet_distance, mean_interval
-from cosmotok.evaluation.metrics import psnr
 from cosmotok.evaluation.protocols import Protocol
-from cosmotok.evaluation.results import FIGURES, Interval, ModelResult, Totals
+from cosmotok.evaluation.results import FIGURES, ModelResult, Totals
 from cosmotok.evaluation.store import Finished
+from cosmotok.metrics.codes import CodeUsage
+from cosmotok.metrics.frechet import frechet_distance
+from cosmotok.metrics.intervals import CONFIDENCE, RESAMPLES, Interval, mean_interval
+from cosmotok.metrics.quality import psnr
 
 __all__ = ["model_result"]
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cosmotok.evaluation.contestants import Traits
-from cosmotok.evaluation.results import FIGURES, Comparison, FileResult, Interval, ModelResult, Totals
+from cosmotok.evaluation.results import FIGURES, Comparison, FileResult, ModelResult, Totals
+from cosmotok.metrics.intervals import Interval
 
 __all__ = [
     "CAPABILITIES",

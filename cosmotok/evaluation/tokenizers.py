@@ -19,9 +19,9 @@ from torch import Tensor
 from cosmotok.checkpoint.find import load_checkpoint
 from cosmotok.config import TokenizerConfig
 from cosmotok.errors import CheckpointError
-from cosmotok.evaluation.codes import CodeUsage
 from cosmotok.evaluation.contestants import Source, Tally, Traits
 from cosmotok.evaluation.streams import streamed
+from cosmotok.metrics.codes import CodeUsage
 from cosmotok.pipeline import ATTENTION_CONTEXT, to_pixels
 from cosmotok.subjects import Clip, Codec, OurModel, PeerModel
 from cosmotok.subjects.peers import PREFIX

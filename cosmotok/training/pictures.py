@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from cosmotok.errors import InputError, MissingExtraError
-from cosmotok.evaluation.metrics import RunningQuality
 from cosmotok.media import VideoWriter, write_image
+from cosmotok.metrics.quality import RunningQuality
 from cosmotok.pipeline import DIFFERENCE_GAIN, in_a_row
 
 __all__ = ["Sample", "write_clip", "write_grid"]

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from cosmotok.errors import InputError, MediaError
-from cosmotok.evaluation.codes import CodeUsage
-from cosmotok.evaluation.metrics import RunningQuality
 from cosmotok.evaluation.streams import paired, streamed
 from cosmotok.media import is_video_path, open_media
+from cosmotok.metrics.codes import CodeUsage
+from cosmotok.metrics.quality import RunningQuality
 from cosmotok.perceptual.vgg import LPIPS, MINIMUM_SIZE
 from cosmotok.tokenizer import Tokenizer
 from cosmotok.training.pictures import Sample, write_clip, write_grid

@@ -9,8 +9,9 @@ from typing import Any
 
 from cosmotok.evaluation.charts.drawing import BLUE, GREEN, NAMES, ORANGE, TEXT, WIDTH, shortened
 from cosmotok.evaluation.contestants import Traits
-from cosmotok.evaluation.results import Interval, ModelResult, Totals
+from cosmotok.evaluation.results import ModelResult, Totals
 from cosmotok.evaluation.tables import Kind, number, totals_of
+from cosmotok.metrics.intervals import Interval
 from cosmotok.plotting import INK, QUIET
 
 BAR_STYLE = {

@@ -1,21 +1,16 @@
-"""Distance of two sets of features, and means over files with their uncertainty."""
+"""Distance of two sets of features."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cosmotok.errors import InputError
-from cosmotok.evaluation.results import Interval
 
-__all__ = ["CONFIDENCE", "RESAMPLES", "frechet_distance", "mean_interval"]
-
-RESAMPLES = 5000
-CONFIDENCE = 0.95
+__all__ = ["frechet_distance"]
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -51,26 +46,3 @@ def root(features: np.ndarray) -> Tensor:
     """R of at most D rows, such that R' R is the covariance of features (N, D)."""
     centred = torch.from_numpy((features - features.mean(0)) / math.sqrt(len(features) - 1))
     return centred if len(centred) <= centred.shape[1] else torch.linalg.qr(centred, mode="r").R
-
-
-def mean_interval(values: Sequence[float]) -> Interval:
-    """The mean over files, and its 95 % interval by the percentile bootstrap (Efron 1979), the same in every run.
-
-    Files are drawn anew with replacement, so the interval says how much the mean depends on which files were taken;
-    with fewer than ten or so it is too narrow. Infinite values, PSNRs of equal pixels, make the mean infinite.
-
-    Raises:
-        InputError: without any value, or for one that is not a number.
-    """
-    sample = np.asarray(values, np.float64)
-    if sample.ndim != 1 or not len(sample) or np.isnan(sample).any():
-        raise InputError("mean_interval: expected one number per file, at least one")
-    rng = np.random.default_rng(0)
-    step = max(1, 1_000_000 // len(sample))  # resamples at a time: bounded memory
-    parts = [min(step, RESAMPLES - done) for done in range(0, RESAMPLES, step)]
-    means = np.concatenate([sample[rng.integers(0, len(sample), (count, len(sample)))].mean(1) for count in parts])
-    means.sort()
-    # a mean that was drawn, never one between two: those could lie at infinity
-    low = means[round((1 - CONFIDENCE) / 2 * (RESAMPLES - 1))]
-    high = means[round((1 + CONFIDENCE) / 2 * (RESAMPLES - 1))]
-    return Interval(float(sample.mean()), float(low), float(high), len(sample))
