@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmotok.errors import InputError, MissingExtraError
-from cosmotok.media.atomic import atomic_path
+from cosmotok.media.atomic import atomic_path, require_folder
 
 __all__ = [
     "COLOURS",
@@ -90,7 +90,9 @@ def to_svg(figure: Any) -> bytes:
 
 
 def check_plot(path: Path) -> None:
-    """Raises InputError for a suffix that cannot be written, MissingExtraError without matplotlib."""
+    """Raises InputError for a suffix that cannot be written, MediaError for a folder that is not there,
+    MissingExtraError without matplotlib."""
+    require_folder(path, path.parent)
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
     import_matplotlib()

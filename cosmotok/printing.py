@@ -6,7 +6,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["print_json", "print_table", "say", "show"]
+__all__ = ["clean", "print_json", "print_table", "say", "show"]
+
+
+def clean(text: str) -> str:
+    """One line that neither moves a terminal's cursor nor turns the direction of a page's text."""
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
 def show(report: Any, as_json: bool) -> None:
@@ -59,15 +64,16 @@ def print_table(header: tuple[str, ...] | None, rows: Sequence[tuple[str, ...]])
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE, show_header=header is not None, pad_edge=False)
     for i, title in enumerate(header or [""] * len(rows[0])):
-        table.add_column(title, style="bold" if i == 0 else None, overflow="fold")
+        table.add_column(Text(clean(title)), style="bold" if i == 0 else None, overflow="fold")
     for row in rows:
-        table.add_row(*(text.replace("[", "\\[") for text in row))
+        table.add_row(*(Text(clean(text)) for text in row))
     # a pipe or file takes lines of any length
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def say(text: str) -> None:
+    print("\n".join(map(clean, text.split("\n"))), file=sys.stderr, flush=True)

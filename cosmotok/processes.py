@@ -51,7 +51,8 @@ class Remote:
         """Waits for the result.
 
         Raises:
-            CallError: saying why, in one line.
+            CosmotokError: the one that was raised there; CallError for any other error, or where the process ended,
+                saying why, in one line.
         """
         self.begin(method, *arguments)
         return self.finish()
@@ -75,7 +76,7 @@ class Remote:
             raise CallError(f"its process ended with exit code {code}, {why}") from None
         self._idle = True
         if not fine:
-            raise CallError(value)
+            raise value
         return value
 
     def close(self) -> None:
@@ -111,8 +112,10 @@ def serve(connection: Connection, make: Callable[[], Any], threads: int | None) 
         try:
             made = make() if made is None else made
             answer = True, getattr(made, method)(*arguments)
+        except CosmotokError as error:
+            answer = False, error
         except Exception as error:
-            answer = False, reason(error)
+            answer = False, CallError(reason(error))
         connection.send(answer)
 
 

@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import Any
 
+from cosmotok.printing import clean
+
 __all__ = ["Progress"]
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -21,7 +23,7 @@ class Progress:
     """
 
     def __init__(self, label: str, total: int | None, unit: str = "frames") -> None:
-        self.label, self.total, self.unit = label, total, unit
+        self.label, self.total, self.unit = clean(label), total, unit
         self.done = 0
         self._bar: Any = None
         self._task: Any = None
@@ -35,7 +37,7 @@ class Progress:
 
             rate = TextColumn("{task.fields[rate]}")
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 rate,

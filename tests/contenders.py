@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -85,3 +87,64 @@ class Watched(Rounder):
 
     def look(self, frame):
         type(self).pulled += 1
+
+
+# Several processes, which meet at files of a folder -------------------------------------------------------------------
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def is_first(path: Path) -> bool:
+    """Whether nobody was here before."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Patient(Rounder):
+    """Works until another contestant was refused."""
+
+    folder: Path = Path()
+
+    def reconstruct(self, frames, source, tally):
+        wait_for(self.folder / "refused")
+        yield from super().reconstruct(frames, source, tally)
+
+
+@dataclass(frozen=True)
+class SecondTime(Patient):
+    """Is refused where it is loaded first."""
+
+    def load(self, device):
+        if is_first(self.folder / "refused"):
+            raise CheckpointError("not here")
+        return Rounder()
+
+
+@dataclass(frozen=True)
+class FirstTime(Patient):
+    """Is loaded in one process; in another, that takes until the first one is done, and then fails."""
+
+    def load(self, device):
+        if is_first(self.folder / "loaded"):
+            wait_for(self.folder / "being loaded again")
+            return Rounder()
+        (self.folder / "being loaded again").touch()
+        wait_for(self.folder / "moved on")
+        raise CheckpointError("no second time")
+
+
+@dataclass(frozen=True)
+class Next(Patient):
+    """Says that it is its turn."""
+
+    def load(self, device):
+        (self.folder / "moved on").touch()
+        return Rounder()

@@ -518,6 +518,9 @@ def test_the_command_with_a_model_that_fails(tmp_path):
     assert found["machine"]["threads"] == 1 and found["baseline"] == good["name"]
 
 
+SMALL = ["--models", "ci8x8-tiny", "--size", "16x16", "--frames", "1", "--rounds", "1", "--device", "cpu"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -526,11 +529,13 @@ def test_the_command_with_a_model_that_fails(tmp_path):
         (["--frames", "1,x"], "--frames x"),
         (["--dtype", "int4"], "--dtype int4"),
         (["--plot", "plot.xyz"], ".svg"),
+        (["--plot", "missing/plot.png"], "missing"),
+        (["-o", "missing/numbers.json"], "missing"),
         (["--precision", "int4"], "int8"),
     ],
 )
 def test_errors_of_the_command_are_one_line(monkeypatch, capsys, arguments, words):
-    monkeypatch.setattr(sys, "argv", ["cosmotok", "benchmark", *arguments])
+    monkeypatch.setattr(sys, "argv", ["cosmotok", "benchmark", *SMALL, *arguments])
     with pytest.raises(SystemExit) as exit:
         main()
     out, err = capsys.readouterr()

@@ -12,7 +12,19 @@ import contenders
 import numpy as np
 import pytest
 import torch
-from contenders import ODD_WIDTH, Absent, Killed, Picky, Rounder, Short, Swallowing
+from contenders import (
+    ODD_WIDTH,
+    Absent,
+    FirstTime,
+    Killed,
+    Next,
+    Patient,
+    Picky,
+    Rounder,
+    SecondTime,
+    Short,
+    Swallowing,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from media_samples import encode
@@ -21,7 +33,8 @@ from refusals import refused
 
 from cosmotok import Tokenizer
 from cosmotok.cli import main
-from cosmotok.errors import MediaError, UnknownModelError
+from cosmotok.errors import CheckpointError, MediaError, UnknownModelError
+from cosmotok.evaluation import existing
 from cosmotok.evaluation.existing import compare_folders, pair
 from cosmotok.evaluation.find import find_contestants, nominal_rate
 from cosmotok.evaluation.measure import JudgeOptions
@@ -246,6 +259,27 @@ def test_two_processes_find_the_same_and_one_that_dies_takes_one_file_along(alon
     assert "2 files at a time" in found.machine
 
 
+def test_a_contestant_that_one_process_cannot_load_is_measured_by_another(tmp_path):
+    data, meeting = tmp_path / "data", tmp_path / "meeting"
+    data.mkdir()
+    meeting.mkdir()
+    Image.fromarray(noise(1, 16, 16)[0]).save(data / "a.png")
+    kinds = (Patient, SecondTime, FirstTime, Next)
+    found = compare([kind(kind.__name__, folder=meeting) for kind in kinds], data, jobs=2)
+    assert [(model.name, model.error, len(model.files)) for model in found.models] == [
+        (kind.__name__, None, 1) for kind in kinds
+    ]
+
+
+def test_an_error_is_the_same_in_this_process_and_in_others(data):
+    judges = JudgeOptions(lpips_weights="nowhere.pth")
+    one, two = (
+        refused(lambda j=jobs: compare([Rounder()], data, judges=judges, jobs=j), "nowhere.pth", error=CheckpointError)
+        for jobs in (1, 2)
+    )
+    assert one == two
+
+
 # Folders that are there already ---------------------------------------------------------------------------------------
 
 
@@ -297,6 +331,17 @@ def test_every_file_is_in_one_pair_or_named(tmp_path_factory, first, second):
     assert set(alone) <= first | second
     if first and second and not {n.rpartition(".")[0] for n in first} & {n.rpartition(".")[0] for n in second}:
         refused(lambda: compare_folders(root, other), "no file of one has the name")
+
+
+def test_pairing_takes_no_longer_per_file_where_there_are_many(tmp_path, monkeypatch):
+    keys = []
+    monkeypatch.setattr(existing, "key", lambda name, key=existing.key: keys.append(name) or key(name))
+    for folder, suffix in (("one", "png"), ("other", "jpg")):
+        (tmp_path / folder).mkdir()
+        for i in range(100):
+            (tmp_path / folder / f"{i}.{suffix}").touch()
+    pairs, alone = pair(tmp_path / "one", tmp_path / "other")
+    assert len(pairs) == 100 and not alone and len(keys) <= 400
 
 
 # Autoencoders of diffusers --------------------------------------------------------------------------------------------

@@ -27,7 +27,6 @@ from cosmotok.evaluation.report import to_html, to_viewers, write_report
 from cosmotok.evaluation.results import FIGURES, Comparison
 from cosmotok.evaluation.tables import (
     Cell,
-    clean,
     factors,
     number,
     print_comparison,
@@ -39,6 +38,7 @@ from cosmotok.evaluation.tables import (
     with_half,
 )
 from cosmotok.metrics.intervals import Interval
+from cosmotok.printing import clean
 
 VOID = {"meta", "img", "br", "input"}
 
@@ -325,9 +325,18 @@ def test_rows_read_back():
 def test_rows_of_failures_and_odd_names_read_back():
     comparison = everything_wrong()
     rows = read(rows_csv(comparison))
-    assert [row["file"] for row in rows] == [HOSTILE, "b\nb\x1b[2J.png", "<i>broken</i>.png", "b\nb\x1b[2J.png"]
+    assert [row["file"] for row in rows] == [HOSTILE, "b�b�[2J.png", "<i>broken</i>.png", "b�b�[2J.png"]
     assert float(rows[0]["psnr"]) == math.inf and rows[1]["psnr"] == ""
     assert rows[2]["error"] == "is <b>damaged</b>" and rows[2]["psnr"] == ""
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_spreadsheets_compute_nothing_of_what_names_say(name):
+    model = lifelike().models[0]
+    file = replace(model.files[0], file=f"{name}.png", psnr=-3.5)
+    (row,) = read(rows_csv(replace(lifelike(), models=[replace(model, name=name, files=[file])])))
+    assert row["model"][0] not in "=+-@\t\r" and row["file"][0] not in "=+-@\t\r"
+    assert row["file"].endswith(f"{name.strip()}.png") and float(row["psnr"]) == -3.5
 
 
 def test_the_summary_reads_back():

@@ -13,7 +13,7 @@ from cosmotok.errors import InputError
 from cosmotok.plotting import COLOURS, INK, MARKERS, QUIET, check_plot, import_matplotlib, plain_numbers, save, style
 from cosmotok.subjects import Clip
 
-__all__ = ["check_plot", "write_plot"]
+__all__ = ["write_plot"]
 
 ENCODE, DECODE, MEMORY = COLOURS[0], COLOURS[1], COLOURS[2]
 BAR = 0.35

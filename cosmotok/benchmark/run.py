@@ -17,8 +17,8 @@ import torch
 from cosmotok.benchmark.jobs import Facts, MatrixProduct, ModelJob
 from cosmotok.benchmark.report import Agreement, Half, Machine, Report, Result
 from cosmotok.config import suggest
-from cosmotok.errors import InputError
-from cosmotok.processes import CallError, Remote, device_name
+from cosmotok.errors import CosmotokError, InputError
+from cosmotok.processes import Remote, device_name, reason
 from cosmotok.subjects import Clip, OurModel, PeerModel, Subject, find_subjects
 
 __all__ = ["MODELS", "benchmark"]
@@ -120,8 +120,8 @@ class Turn:
             return None
         try:
             return self.remote.call(method, *arguments)
-        except CallError as failure:
-            self.error = str(failure)
+        except CosmotokError as failure:
+            self.error = reason(failure)
             self.remote.close()
             return None
 

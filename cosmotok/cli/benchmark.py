@@ -48,13 +48,15 @@ def benchmark(
     from cosmotok.benchmark import benchmark as measure
     from cosmotok.benchmark.table import print_report
     from cosmotok.media import parse_size
+    from cosmotok.media.atomic import require_folder
+    from cosmotok.plotting import check_plot
 
     names = listed(models)
     sizes, lengths = [parse_size(text) for text in listed(size)], [whole(text) for text in listed(frames)]
     if plot is not None:
-        from cosmotok.benchmark.plot import check_plot
-
         check_plot(plot)
+    if output is not None:
+        require_folder(output, output.parent)
     place = device_of(device)
     steps = len(names) * len(sizes) * len(lengths) * (1 + max(0, rounds))
     with progress("measuring", steps, "steps") as bar:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cosmotok.errors import InputError
@@ -62,24 +63,30 @@ def pair(root: Path, other: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Files below two folders by their names, relative and with forward slashes: pairs, and those without a partner,
     each with the reason."""
     names, others = ([path.relative_to(place).as_posix() for path in find_media(place)] for place in (root, other))
-    pairs = {name: name for name in names if name in set(others)}
-    left = [name for name in names if name not in pairs]
-    free = [name for name in others if name not in pairs]
+    there = set(others)
+    pairs = {name: name for name in names if name in there}
+    left = by_key(name for name in names if name not in pairs)
+    free = by_key(name for name in others if name not in pairs)
     alone: dict[str, str] = {}
-    for name in left:
-        fitting = [partner for partner in free if key(partner) == key(name)]
-        rivals = [rival for rival in left if key(rival) == key(name)]
+    for one, rivals in left.items():
+        fitting = free.pop(one, [])
         if len(fitting) == len(rivals) == 1:
-            pairs[name] = fitting[0]
+            pairs[rivals[0]] = fitting[0]
         elif fitting:
-            alone[name] = f"goes with any of {', '.join(fitting)} in {other}; keep one of that name"
+            alone |= dict.fromkeys(rivals, f"goes with any of {', '.join(fitting)} in {other}; keep one of that name")
         else:
-            alone[name] = f"no file of that name in {other}"
-    taken = set(pairs.values())
-    for name in free:
-        if name not in taken and not any(key(rival) == key(name) for rival in left):
-            alone[name] = f"in {other} alone, with no original in {root}"
+            alone |= dict.fromkeys(rivals, f"no file of that name in {other}")
+    for unmatched in free.values():
+        alone |= dict.fromkeys(unmatched, f"in {other} alone, with no original in {root}")
     return {name: pairs[name] for name in names if name in pairs}, alone
+
+
+def by_key(names: Iterable[str]) -> dict[tuple[str, bool], list[str]]:
+    """Those that may go with the same files."""
+    found = defaultdict(list)
+    for name in names:
+        found[key(name)].append(name)
+    return found
 
 
 def key(name: str) -> tuple[str, bool]:

@@ -9,9 +9,10 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any, Protocol
 
+from cosmotok.errors import CosmotokError
 from cosmotok.evaluation.contestants import Contestant
 from cosmotok.evaluation.worker import Outcome, Plan, Task, Worker
-from cosmotok.processes import CallError, Remote, reason
+from cosmotok.processes import Remote, reason
 
 __all__ = ["Here", "Pool", "Processes", "Turn", "open_pool"]
 
@@ -99,6 +100,9 @@ class Processes:
 
     def run(self, turns: Sequence[Turn]) -> None:
         while True:
+            for turn in turns:
+                if turn.waiting and turn.error is None and all(turn in place.refused for place in self.places):
+                    turn.error = self.places[-1].refused[turn]
             for place in self.places:
                 if not place.busy:
                     place.take(turns)
@@ -116,15 +120,12 @@ class Processes:
             return
         try:
             value = place.process().finish()
-        except CallError as error:
+        except CosmotokError as error:
             place.give_up()
             if task is not None:
-                turn.take(Outcome(task.file, failed=str(error)))
-                return
-            place.refused.add(turn)
-            # elsewhere it may be loaded: a second copy was too much for the memory, then
-            if not any(other.turn is turn for other in self.places):
-                turn.error = str(error)
+                turn.take(Outcome(task.file, failed=reason(error)))
+            else:
+                place.refused[turn] = reason(error)
             return
         if task is not None:
             turn.take(value)
@@ -149,8 +150,9 @@ class Place:
         self.turn: Turn | None = None
         """Whose contestant is loaded, or is being loaded while there is no task."""
         self.task: Task | None = None
-        self.refused: set[Turn] = set()
-        """Those that cannot be loaded here."""
+        self.refused: dict[Turn, str] = {}
+        """Those that cannot be loaded here, and why; elsewhere they may be: a second copy can be too much for the
+        memory."""
 
     def process(self) -> Remote:
         if self.remote is None:

@@ -20,7 +20,6 @@ from cosmotok.evaluation.tables import (
     QUALITY,
     Column,
     capabilities,
-    clean,
     factors,
     heading,
     not_measured,
@@ -35,6 +34,7 @@ from cosmotok.evaluation.tables import (
     worst_first,
 )
 from cosmotok.media import atomic_path
+from cosmotok.printing import clean
 
 __all__ = ["to_html", "write_report"]
 

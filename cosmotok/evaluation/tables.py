@@ -14,6 +14,7 @@ from typing import Any, Literal
 from cosmotok.evaluation.contestants import Traits
 from cosmotok.evaluation.results import FIGURES, Comparison, FileResult, ModelResult, Totals
 from cosmotok.metrics.intervals import Interval
+from cosmotok.printing import clean
 
 __all__ = [
     "CAPABILITIES",
@@ -22,7 +23,6 @@ __all__ = [
     "Column",
     "Row",
     "capabilities",
-    "clean",
     "factors",
     "heading",
     "not_measured",
@@ -212,11 +212,6 @@ def single_rates(models: Sequence[ModelResult]) -> list[tuple[str, Traits]]:
     return list(rows.items())
 
 
-def clean(text: str) -> str:
-    """One line that neither moves a terminal's cursor nor turns the direction of a page's text."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
-
-
 def worst_first(comparison: Comparison) -> list[tuple[ModelResult, FileResult]]:
     """Every measured file of every contestant, by PSNR; those without one last."""
     entries = [(model, file) for model in comparison.models for file in model.files]
@@ -269,12 +264,19 @@ def summary_csv(comparison: Comparison) -> str:
 
 
 def to_csv(header: Iterable[str], lines: Iterable[Iterable[Any]]) -> str:
-    """Numbers in full; None is an empty field."""
+    """Numbers in full; None is an empty field; text is text, which no spreadsheet computes."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(lines)
+    writer.writerows([harmless(cell) if isinstance(cell, str) else cell for cell in line] for line in lines)
     return buffer.getvalue()
+
+
+def harmless(text: str) -> str:
+    """Text without control characters, after an apostrophe where a spreadsheet would take it for a formula. Bytes of
+    names that are no UTF-8 are spelt out."""
+    text = clean(text.encode("utf-8", errors="backslashreplace").decode())
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def to_markdown(comparison: Comparison) -> str:

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from cosmotok.errors import CosmotokError, MediaError
 
-__all__ = ["atomic_path", "same_file", "write_error"]
+__all__ = ["atomic_path", "require_folder", "same_file", "write_error"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -75,11 +75,7 @@ class atomic_path:  # noqa: N801 - a context manager used like a function
         return temporary
 
     def _check(self) -> None:
-        folder = self._final.parent
-        if not folder.exists():
-            raise MediaError(f"{self.target}: the folder {folder} does not exist; create it first")
-        if not folder.is_dir():
-            raise MediaError(f"{self.target}: {folder} is not a folder; choose another place")
+        require_folder(self.target, self._final.parent)
         try:
             mode = self._final.stat().st_mode
         except FileNotFoundError:
@@ -110,6 +106,14 @@ class atomic_path:  # noqa: N801 - a context manager used like a function
                 temporary.unlink()
         if isinstance(error, OSError) and not isinstance(error, CosmotokError):
             raise write_error(self.target, error) from error
+
+
+def require_folder(target: Path, folder: Path) -> None:
+    """Raises MediaError where the folder that `target` is to be written to is none. Call it before long work."""
+    if not folder.exists():
+        raise MediaError(f"{target}: the folder {folder} does not exist; create it first")
+    if not folder.is_dir():
+        raise MediaError(f"{target}: {folder} is not a folder; choose another place")
 
 
 def same_file(path: Path, other: Path) -> bool:

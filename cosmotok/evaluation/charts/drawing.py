@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cosmotok import plotting
-from cosmotok.evaluation.tables import clean
 from cosmotok.plotting import COLOURS, QUIET
+from cosmotok.printing import clean
 
 WIDTH = 8.0
 """Inches; at 800 pixels, text of 9 points is 12.5 pixels high."""

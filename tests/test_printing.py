@@ -1,0 +1,30 @@
+"""What the command prints is text, whatever names it has to show."""
+
+from __future__ import annotations
+
+from cosmotok.printing import print_table, say, show
+from cosmotok.progress import Progress
+
+HOSTILE = "a[bold]\x1b[2J\rb\x07\u202ec.mp4"
+
+
+def test_no_name_moves_the_cursor(capsys):
+    say(HOSTILE)
+    print_table((HOSTILE, "b"), [(HOSTILE, "1")])
+    show({"output": HOSTILE, "tokens": 3}, as_json=False)
+    out, err = capsys.readouterr()
+    for text, times in ((out, 3), (err, 1)):
+        assert all(letter.isprintable() or letter == "\n" for letter in text)
+        assert text.count("a[bold]�[2J�b��c.mp4") == times
+
+
+def test_no_name_moves_the_cursor_from_a_progress_bar(capsys, monkeypatch):
+    monkeypatch.setattr("cosmotok.progress.SECONDS_BETWEEN_LINES", 0)
+    with Progress(HOSTILE, 3) as bar:
+        bar.advance(1)
+    assert capsys.readouterr().err.startswith("a[bold]�[2J�b��c.mp4: 1 of 3")
+
+
+def test_lines_of_a_remark_stay_apart(capsys):
+    say("one\ntwo")
+    assert capsys.readouterr().err == "one\ntwo\n"
