@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import Protocol
 
 import torch
@@ -52,7 +54,7 @@ class _Stream:
     axis: int
 
     def __init__(self, attention_context: int | None) -> None:
-        whole = isinstance(attention_context, int) and attention_context >= 1
+        whole = type(attention_context) is int and attention_context >= 1
         if attention_context is not None and not whole:
             raise InputError(
                 f"attention_context={attention_context!r}: expected at least 1 latent frame, or None for all"
@@ -63,6 +65,33 @@ class _Stream:
         self._shape: tuple[int, ...] | None = None
         self._dtype: torch.dtype | None = None
         self._flushed = False
+        self._failed = False
+        self._lock = Lock()
+
+    def _accept(self, data: Tensor) -> None:
+        """Checks what was pushed, and takes it; what is refused leaves the stream as it was."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _turn(self, data: Tensor | None, last: bool = False) -> Iterator[Iterator[Tensor]]:
+        """One push, or the flush: takes `data`, and gives the results of the steps that can be made.
+
+        A step that fails has used up frames, and some layers have taken them in, some not: nothing right comes after.
+        """
+        if not self._lock.acquire(blocking=False):
+            raise InputError("this stream is at work in another thread; push from one at a time, or start one for each")
+        try:
+            if self._failed:
+                raise InputError("a step of this stream did not finish, so frames are lost; start a new stream")
+            if data is not None:
+                self._accept(data)
+            if last:
+                self._end()
+            self._failed = True
+            yield self._rest() if last else self._ready()
+            self._failed = False
+        finally:
+            self._lock.release()
 
     def _add(self, frames: Tensor) -> None:
         if self._flushed:
@@ -114,13 +143,15 @@ class _Stream:
             yield self._step(self._take(self._need))
         self._keep()
 
-    def _rest(self) -> Iterator[Tensor]:
-        """Results of the remaining steps, where nothing more is to come."""
+    def _end(self) -> None:
         if self._flushed:
             raise InputError("flush: the stream has ended already")
         if self._shape is None:
             raise InputError("flush: nothing was pushed")
         self._flushed = True
+
+    def _rest(self) -> Iterator[Tensor]:
+        """Results of the remaining steps, where nothing more is to come."""
         while self._pending_frames:
             frames = self._take(min(self._need, self._pending_frames))
             self.state.ends = not self._pending_frames
@@ -155,10 +186,11 @@ class StreamEncoder(_Stream):
             Latents (B, C, t, H', W') or int32 indices (B, t, H', W'); t may be 0.
 
         Raises:
-            InputError: for a wrong rank, dtype, range or size, or after `flush`.
+            InputError: for a wrong rank, dtype, range or size; after `flush`; after a step that failed, for want of
+                memory say; and while another thread is pushing.
         """
-        self._accept(frames)
-        return self._join(list(self._ready()))
+        with self._turn(frames) as ready:
+            return self._join(list(ready))
 
     def flush(self, frames: Tensor | None = None) -> Tensor:
         """Ends the stream: repeats the last frame until its group is full, returns the last tokens.
@@ -170,11 +202,13 @@ class StreamEncoder(_Stream):
         Raises:
             InputError: if no frame was ever pushed, or the stream has ended already; and as `push`.
         """
-        if frames is not None:
-            self._accept(frames)
+        with self._turn(frames, last=True) as rest:
+            return self._join(list(rest))
+
+    def _end(self) -> None:
         if self.frames == 0:
             raise InputError("flush: no frames were pushed")
-        return self._join(list(self._rest()))
+        super()._end()
 
     def _accept(self, frames: Tensor) -> None:
         check_video(frames)
@@ -227,10 +261,11 @@ class StreamDecoder(_Stream):
             (B, 3, T, H, W) in about [-1, 1], not clipped; T may be 0.
 
         Raises:
-            InputError: for a wrong rank, dtype, range or size, or after `flush`.
+            InputError: for a wrong rank, dtype, range or size; after `flush`; after a step that failed, for want of
+                memory say; and while another thread is pushing.
         """
-        self._accept(tokens)
-        return self._join(list(self._ready()))
+        with self._turn(tokens) as ready:
+            return self._join(list(ready))
 
     def flush(self, tokens: Tensor | None = None) -> Tensor:
         """Ends the stream and returns the last frames.
@@ -241,13 +276,13 @@ class StreamDecoder(_Stream):
         Raises:
             InputError: if the stream has ended already, or nothing was ever pushed; and as `push`.
         """
-        return self._join(list(self.drain(tokens)))
+        with self._turn(tokens, last=True) as rest:
+            return self._join(list(rest))
 
     def drain(self, tokens: Tensor | None = None) -> Iterator[Tensor]:
         """As `flush`, the frames of one step after the other."""
-        if tokens is not None:
-            self._accept(tokens)
-        return self._rest()
+        with self._turn(tokens, last=True) as rest:
+            yield from rest
 
     def _accept(self, tokens: Tensor) -> None:
         config = self._tokenizer.config

@@ -1,6 +1,7 @@
 """However frames arrive, the tokens are the same to the bit; memory is bounded where asked; misuse is refused."""
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from small import FEW_KINDS, KINDS, VIDEO_KINDS, clip, pixels, small, time_axis, tokens_for
 
 from cosmotok.errors import InputError
+from cosmotok.streaming import StreamDecoder, StreamEncoder
 
 pytestmark = pytest.mark.usefixtures("every_kernel")
 few_examples = settings(max_examples=8)
@@ -272,4 +274,65 @@ def test_a_bad_push_leaves_the_stream_as_it_was():
     refused(lambda: encoder.push(video[:, :, 3:] * 9), "[-1, 1]")
     refused(lambda: encoder.push(video[:, :, 3:, 1:]), "size")
     parts += [encoder.push(video[:, :, 3:]), encoder.flush()]
+    assert torch.equal(torch.cat(parts, dim=2), tokenizer.encode(video))
+
+
+class Sick:
+    """The steps of `tokenizer`, of which number `turn` does something else first."""
+
+    def __init__(self, tokenizer, turn, instead):
+        self.tokenizer, self.turn, self.instead = tokenizer, turn, instead
+
+    def __getattr__(self, name):
+        return getattr(self.tokenizer, name)
+
+    def encode_step(self, frames, state):
+        self.turn -= 1
+        if self.turn == 0:
+            self.instead()
+        return self.tokenizer.encode_step(frames, state)
+
+    def decode_step(self, tokens, state):
+        self.turn -= 1
+        if self.turn == 0:
+            self.instead()
+        return self.tokenizer.decode_step(tokens, state)
+
+
+def out_of_memory():
+    raise MemoryError
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_a_stream_whose_step_failed_goes_no_further(turn):
+    tokenizer, video = small("cv4x8x8"), clip(40)
+    tokens = tokens_for(tokenizer, 9)
+    for make, data in ((StreamEncoder, video), (StreamDecoder, tokens)):
+        for fails in ("push", "flush"):
+            stream = make(Sick(tokenizer, turn, out_of_memory))
+            with pytest.raises(MemoryError):
+                getattr(stream, fails)(data)
+            refused(lambda s=stream, d=data: s.push(d), "did not finish", "start a new stream")
+            refused(stream.flush, "did not finish", "start a new stream")
+    decoder = tokenizer.stream_decoder()
+    next(decoder.drain(tokens))  # and then it is dropped
+    refused(decoder.flush, "start a new stream")
+
+
+def test_two_threads_on_one_stream_are_refused():
+    tokenizer, video = small("cv4x8x8"), clip(20)
+    begun, go_on = Event(), Event()
+
+    def wait():
+        begun.set()
+        assert go_on.wait(60)
+
+    encoder = StreamEncoder(Sick(tokenizer, 2, wait))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(encoder.push, video)
+        assert begun.wait(60)
+        refused(lambda: encoder.push(video), "another thread")
+        refused(encoder.flush, "another thread")
+        go_on.set()
+        parts = [first.result(), encoder.flush()]
     assert torch.equal(torch.cat(parts, dim=2), tokenizer.encode(video))
