@@ -18,7 +18,9 @@ from cosmotok.checkpoint.contents import Checkpoint
 from cosmotok.checkpoint.find import load_checkpoint
 from cosmotok.checks import check_size, check_tensor, check_tokens
 from cosmotok.config import TokenizerConfig, find_model
+from cosmotok.devices import find_device, synchronize
 from cosmotok.errors import CheckpointError, InputError
+from cosmotok.foreign import one_line
 from cosmotok.network import HALVES, StreamState
 from cosmotok.quantization import Calibration, Precision, calibrate, quantize, restore
 from cosmotok.streaming import StreamDecoder, StreamEncoder
@@ -84,6 +86,7 @@ class Tokenizer:
             CheckpointError: where the weights are damaged, unsafe, or do not fit their config; names every tensor.
             InputError: where `precision` is not to be had.
         """
+        device = None if device is None else find_device(device)
         check_precision(precision, device, dtype)
         checkpoint = load_checkpoint(name, variant=variant, weights=weights, revision=revision, token=token)
         tokenizer = cls.from_checkpoint(checkpoint).to(device, dtype)
@@ -224,6 +227,7 @@ class Tokenizer:
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Tokenizer:
         """Moves to a device, or to float32, float16 or bfloat16, in place; returns itself."""
+        device = None if device is None else find_device(device)
         check_precision(self.precision, device, dtype)
         if dtype is not None and dtype not in (torch.float32, torch.float16, torch.bfloat16):
             raise InputError(f"dtype={dtype}: expected torch.float32, torch.float16 or torch.bfloat16")
@@ -231,8 +235,8 @@ class Tokenizer:
             self._fingerprint = self.fingerprint  # of the weights as loaded
         try:
             self.network.to(device=device, dtype=dtype)
-        except (RuntimeError, AssertionError) as error:
-            raise InputError(f"device={device}: cannot move there: {str(error).splitlines()[0]}") from None
+        except RuntimeError as error:  # out of memory
+            raise InputError(f"device={device}: cannot move there: {one_line(error, 200)}") from None
         return self
 
     # Compiled ----------------------------------------------------------------------------------------------------
@@ -389,8 +393,7 @@ class Tokenizer:
             place = video[:, :, done : done + part.shape[2]]
             done += place.shape[2]
             place.copy_(to_dtype(part[:, :, : place.shape[2]], video.dtype), non_blocking=True)
-        if self.device.type == "cuda":  # the copies may be under way still
-            torch.cuda.synchronize(self.device)
+        synchronize(self.device)  # the copies may be under way still
         return video
 
     def reconstruct(self, video: Tensor) -> Tensor:

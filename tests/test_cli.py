@@ -275,7 +275,7 @@ def test_bad_source(verb, kind, tmp_path, run):
         (["--frames", "50:60"], ["50:60", "11 frames"]),
         (["--size", "big"], ["big", "WIDTHxHEIGHT"]),
         (["--max-pixels", "100"], ["80x48", "--max-pixels"]),
-        (["--device", "cuda:9"], ["cuda:9"]),
+        (["--device", "cuda:9"], ["--device cuda:9: not on this machine", "--device cpu"]),
         (["--dtype", "int4"], ["int4", "bfloat16"]),
         (["--attention-context", "0"], ["attention-context", "all"]),
         (["--output", "no/such/folder/o.mp4"], ["no/such/folder", "does not exist"]),

@@ -17,6 +17,7 @@ import torch
 from cosmotok.benchmark.jobs import Facts, MatrixProduct, ModelJob
 from cosmotok.benchmark.report import Agreement, Half, Machine, Report, Result
 from cosmotok.config import suggest
+from cosmotok.devices import find_device
 from cosmotok.errors import CosmotokError, InputError
 from cosmotok.processes import Remote, device_name, reason
 from cosmotok.subjects import Clip, OurModel, PeerModel, Subject, find_subjects
@@ -212,11 +213,4 @@ def check(
         raise InputError(f"rounds={rounds}: expected at least 1")
     if threads is not None and threads < 1:
         raise InputError(f"threads={threads}: expected at least 1")
-    try:
-        kind = torch.device(device).type
-    except RuntimeError:
-        kind = "unknown"
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(kind, False):
-        usable = [name for name, is_there in there.items() if is_there]
-        raise InputError(f"device={device}: not on this machine, which has {', '.join(usable)}")
+    find_device(device)

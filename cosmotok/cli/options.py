@@ -62,8 +62,10 @@ def dtype_of(name: str, device: str) -> torch.dtype:
 def device_of(name: str) -> str:
     import torch
 
+    from cosmotok.devices import find_device
+
     if name != "auto":
-        return name
+        return str(find_device(name, "--device "))
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
