@@ -17,6 +17,7 @@ from pages import DOCS, replace_between
 from cosmotok.baselines import klt_name
 from cosmotok.config import bundled_models
 from cosmotok.evaluation.find import find_contestants
+from cosmotok.evaluation.options import Options
 from cosmotok.evaluation.report import write_report
 from cosmotok.evaluation.results import Comparison
 from cosmotok.evaluation.run import compare
@@ -61,15 +62,9 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     arguments = parser.parse_args()
     found = find_contestants(contestants(), fit=arguments.fit, frames=arguments.frames)
+    options = Options(folder=arguments.output, frames=arguments.frames, resume=arguments.resume)
     with Progress("measuring", len(find_media(arguments.data)) * len(found), "files") as bar:
-        comparison = compare(
-            found,
-            arguments.data,
-            folder=arguments.output,
-            frames=arguments.frames,
-            resume=arguments.resume,
-            advance=bar.advance,
-        )
+        comparison = compare(found, arguments.data, options, advance=bar.advance)
     page = write_report(comparison, arguments.output, read_examples(arguments.output))[0]
     write_page(comparison, arguments.output)
     print(f"wrote {page} and docs/benchmarks.md, .pt.md and benchmarks/*.svg")

@@ -11,6 +11,7 @@ from cosmotok import Tokenizer
 from cosmotok.baselines import klt_name
 from cosmotok.config import bundled_models, find_model
 from cosmotok.evaluation.find import find_contestants
+from cosmotok.evaluation.options import Options
 from cosmotok.evaluation.run import compare
 
 # dB above the transform, whose components are not quantised: six numbers, where a discrete model has 16 bits.
@@ -55,7 +56,7 @@ def test_a_video_model_beats_the_linear_transform_of_its_latents(clips, name):
 def gain(name, kind, measured, others):
     """dB above the transform, fitted to `others`."""
     contestants = find_contestants([name, klt_name(find_model(name).config, kind)], fit=others, frames=17)
-    found = compare(contestants, measured, jobs=1, frames=17)
+    found = compare(contestants, measured, Options(jobs=1, frames=17))
     assert found.is_complete
     totals = [model.images if kind == "image" else model.videos for model in found.models]
     own, floor = (of_kind.figures["psnr"].mean for of_kind in totals)
@@ -71,6 +72,6 @@ def test_a_bundled_model_says_what_it_is(name):
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_integers_lose_little(int8_at_hand, photos, name):
-    found = compare(find_contestants([name, f"{name}@int8"]), photos[0], jobs=1)
+    found = compare(find_contestants([name, f"{name}@int8"]), photos[0], Options(jobs=1))
     floats, integers = (model.images.figures["psnr"].mean for model in found.models)
     assert integers > floats - 0.15

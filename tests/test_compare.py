@@ -38,11 +38,12 @@ from cosmotok.evaluation import existing
 from cosmotok.evaluation.existing import compare_folders, pair
 from cosmotok.evaluation.find import find_contestants, nominal_rate
 from cosmotok.evaluation.measure import JudgeOptions
-from cosmotok.evaluation.protocols import DEFAULT, PROTOCOLS
+from cosmotok.evaluation.options import Options
+from cosmotok.evaluation.protocols import PROTOCOLS
 from cosmotok.evaluation.results import Comparison
 from cosmotok.evaluation.run import compare
 from cosmotok.evaluation.tokenizers import PeerTokenizer
-from cosmotok.evaluation.worker import Outcome, Plan, Task, Worker
+from cosmotok.evaluation.worker import Outcome, Task, Worker
 from cosmotok.media import open_media
 
 OURS = ("cv4x8x8-tiny", "dv4x8x8-tiny")
@@ -94,7 +95,7 @@ def pixels_of(video: torch.Tensor) -> np.ndarray:
 @pytest.fixture(scope="module")
 def alone(data) -> Comparison:
     """Everything in this process."""
-    return compare([*find_contestants(OURS), Picky("picky")], data, jobs=1)
+    return compare([*find_contestants(OURS), Picky("picky")], data, Options(jobs=1))
 
 
 # Numbers --------------------------------------------------------------------------------------------------------------
@@ -151,16 +152,16 @@ def test_traits_of_ours():
 def test_fixed_lengths_slices_and_sizes(data):
     whole = frames_of(data / "c.mkv")
     for frames, expected in ((3, whole[:3]), (slice(2, 6), whole[2:6])):
-        (model,) = compare([Rounder()], data, frames=frames, jobs=1).models
+        (model,) = compare([Rounder()], data, Options(frames=frames, jobs=1)).models
         row = next(row for row in model.files if row.file == "c.mkv")
         assert row.frames == len(expected)
         assert row.psnr == pytest.approx(db(expected, expected // 16 * 16), abs=1e-9)
-    (model,) = compare([Rounder()], data, size=(20, 10), jobs=1).models
+    (model,) = compare([Rounder()], data, Options(size=(20, 10), jobs=1)).models
     assert {(row.width, row.height) for row in model.files} == {(20, 10)}
 
 
 def test_pooled_total_is_that_of_all_values(data):
-    (model,) = compare([Rounder()], data, protocol=PROTOCOLS["pooled"], jobs=1).models
+    (model,) = compare([Rounder()], data, Options(protocol=PROTOCOLS["pooled"], jobs=1)).models
     clips = [frames_of(data / row.file) for row in model.files if row.kind == "video"]
     flat = np.concatenate([clip.ravel() for clip in clips])
     assert model.videos is not None
@@ -170,9 +171,9 @@ def test_pooled_total_is_that_of_all_values(data):
 
 
 def test_without_first_counts_what_it_measured(data):
-    (model,) = compare([Rounder()], data, protocol=PROTOCOLS["without-first"], frames=1, jobs=1).models
+    (model,) = compare([Rounder()], data, Options(protocol=PROTOCOLS["without-first"], frames=1, jobs=1)).models
     assert {row.kind for row in model.files} == {"image"}  # nothing is left of clips of one frame
-    (model,) = compare([Rounder()], data, protocol=PROTOCOLS["without-first"], frames=4, jobs=1).models
+    (model,) = compare([Rounder()], data, Options(protocol=PROTOCOLS["without-first"], frames=4, jobs=1)).models
     row = next(row for row in model.files if row.file == "c.mkv")
     original = frames_of(data / "c.mkv", 4)[1:]
     assert (row.frames, row.bits_per_pixel) == (3, 2)
@@ -195,7 +196,7 @@ def test_files_and_contestants_that_fail_are_named_and_the_rest_goes_on(alone, d
 def test_a_contestant_that_cannot_be_loaded_loses_frames_or_hides_errors(data):
     counted = []
     contestants = [Absent("absent"), Short("short"), Swallowing("swallowing")]
-    found = compare(contestants, data, jobs=1, advance=counted.append)
+    found = compare(contestants, data, Options(jobs=1), advance=counted.append)
     absent, short, swallowing = found.models
     assert absent.error == "no weights there; fetch them" and not absent.files
     assert set(short.failed) == set(READABLE) and "gave 6 frames for 7" in short.failed["c.mkv"]
@@ -206,10 +207,10 @@ def test_a_contestant_that_cannot_be_loaded_loses_frames_or_hides_errors(data):
 
 def test_kinds_that_a_contestant_does_not_take_are_left_out(data, tmp_path):
     stills = Rounder("stills", traits=replace(contenders.CODEC, video=False))
-    (model,) = compare([stills], data, jobs=1).models
+    (model,) = compare([stills], data, Options(jobs=1)).models
     assert model.videos is None and model.images is not None and not model.failed and model.error is None
     encode(tmp_path / "clip.mkv", noise(3, 16, 16), "ffv1", pix_fmt="bgr0")
-    (model,) = compare([stills], tmp_path, jobs=1).models
+    (model,) = compare([stills], tmp_path, Options(jobs=1)).models
     assert model.error is not None and "image files alone" in model.error
 
 
@@ -217,20 +218,23 @@ def test_folders_without_media(tmp_path):
     refused(lambda: compare([Rounder()], tmp_path), "no images or videos")
     refused(lambda: compare([Rounder()], tmp_path / "nowhere"), "no such folder", error=MediaError)
     Image.fromarray(noise(1, 16, 16)[0]).save(tmp_path / "a.png")
-    refused(lambda: compare([Rounder()], tmp_path, frames=0), "frames=0")
-    refused(lambda: compare([Rounder()], tmp_path, jobs=0), "jobs=0")
+    refused(lambda: compare([Rounder()], tmp_path, Options(frames=0)), "frames=0")
+    refused(lambda: compare([Rounder()], tmp_path, Options(jobs=0)), "jobs=0")
 
 
 def test_threads_that_read_ahead_and_measure_behind_change_nothing(data):
-    def outcomes(overlapping: bool) -> list[Outcome]:
-        worker = Worker(Plan(DEFAULT, JudgeOptions(), overlapping=overlapping, pictures=True))
+    class Overlapping(Options):
+        overlapping = True
+
+    def outcomes(options: Options) -> list[Outcome]:
+        worker = Worker(options)
         found = []
         for contestant in (Rounder(), Picky("picky"), Short("short")):
             worker.use(contestant)
             found += [worker.measure(Task(file, data / file)) for file in (*READABLE, *sorted(UNREADABLE))]
         return found
 
-    for one, other in zip(outcomes(False), outcomes(True), strict=True):
+    for one, other in zip(outcomes(Options()), outcomes(Overlapping()), strict=True):
         assert (one.file, one.unread, one.failed) == (other.file, other.unread, other.failed)
         if one.row is not None and other.row is not None:
             assert replace(one.row.result, seconds=None) == replace(other.row.result, seconds=None)
@@ -242,7 +246,7 @@ def test_threads_that_read_ahead_and_measure_behind_change_nothing(data):
 
 def test_two_processes_find_the_same_and_one_that_dies_takes_one_file_along(alone, data):
     contestants = [*find_contestants(OURS[:1]), Picky("picky"), Killed("killed"), Absent("absent")]
-    found = compare(contestants, data, jobs=2)
+    found = compare(contestants, data, Options(jobs=2))
     for ours, theirs in ((alone.models[0], found.models[0]), (alone.models[2], found.models[1])):
         assert [row.file for row in ours.files] == [row.file for row in theirs.files]
         for one, other in zip(ours.files, theirs.files, strict=True):
@@ -265,7 +269,7 @@ def test_a_contestant_that_one_process_cannot_load_is_measured_by_another(tmp_pa
     meeting.mkdir()
     Image.fromarray(noise(1, 16, 16)[0]).save(data / "a.png")
     kinds = (Patient, SecondTime, FirstTime, Next)
-    found = compare([kind(kind.__name__, folder=meeting) for kind in kinds], data, jobs=2)
+    found = compare([kind(kind.__name__, folder=meeting) for kind in kinds], data, Options(jobs=2))
     assert [(model.name, model.error, len(model.files)) for model in found.models] == [
         (kind.__name__, None, 1) for kind in kinds
     ]
@@ -274,7 +278,11 @@ def test_a_contestant_that_one_process_cannot_load_is_measured_by_another(tmp_pa
 def test_an_error_is_the_same_in_this_process_and_in_others(data):
     judges = JudgeOptions(lpips_weights="nowhere.pth")
     one, two = (
-        refused(lambda j=jobs: compare([Rounder()], data, judges=judges, jobs=j), "nowhere.pth", error=CheckpointError)
+        refused(
+            lambda j=jobs: compare([Rounder()], data, Options(judges=judges, jobs=j)),
+            "nowhere.pth",
+            error=CheckpointError,
+        )
         for jobs in (1, 2)
     )
     assert one == two
@@ -294,7 +302,7 @@ def test_two_folders_of_files(data, tmp_path):
     Image.fromarray(noise(1, 16, 16)[0]).save(results / "deep/b.webp")  # too small
     (results / "odd.png").write_bytes(b"nothing")
     Image.fromarray(original).save(results / "more.png")
-    found = compare_folders(data, results, jobs=1)
+    found = compare_folders(data, results, Options(jobs=1))
     (model,) = found.models
     assert [row.file for row in model.files] == ["a.png", "c.mkv"]
     assert model.files[0].psnr == pytest.approx(db(original, original // 32 * 32), abs=1e-9)
@@ -304,7 +312,7 @@ def test_two_folders_of_files(data, tmp_path):
     assert "16x16, and the original 33x31" in model.failed["deep/b.webp"]
     assert "2 frames, and the original 3" in model.failed["deep/d.mkv"]
     assert set(found.unread) == {"broken.png", "cut.mp4", "more.png"}  # the first two have no partner either
-    (model,) = compare_folders(data, results, frames=2, jobs=1).models
+    (model,) = compare_folders(data, results, Options(frames=2, jobs=1)).models
     assert "deep/d.mkv" in [row.file for row in model.files]  # of which two frames are asked for
 
 
@@ -365,7 +373,7 @@ def test_an_image_autoencoder_gets_padded_images(autoencoders, data):
     network = diffusers.AutoencoderKL.from_pretrained(autoencoders / "image").eval()
     assert (contestant.traits.image, contestant.traits.video, contestant.traits.channels) == (True, False, 5)
     assert contestant.traits.parameters == sum(p.numel() for p in network.parameters())
-    (model,) = compare([contestant], data, jobs=1).models
+    (model,) = compare([contestant], data, Options(jobs=1)).models
     assert [row.file for row in model.files] == ["a.png", "deep/b.webp", "odd.png"]
     for row in model.files:
         original = frames_of(data / row.file)
@@ -397,7 +405,7 @@ def test_a_video_autoencoder_gets_windows_of_long_clips(autoencoders, data):
         (49, through(original)),
         (5, np.concatenate([through(original[:5]), through(original[5:])])),
     ):
-        (model,) = compare([replace(contestant, window=window)], data, jobs=1).models
+        (model,) = compare([replace(contestant, window=window)], data, Options(jobs=1)).models
         row = next(row for row in model.files if row.file == "c.mkv")
         assert row.psnr == pytest.approx(db(original, expected), abs=1e-3)
 
@@ -406,7 +414,7 @@ def test_an_autoencoder_whose_weights_are_gone_is_named(autoencoders, data, tmp_
     shutil.copytree(autoencoders / "image", tmp_path / "image")
     (contestant,) = find_contestants([f"diffusers:{tmp_path / 'image'}"])
     (tmp_path / "image/diffusion_pytorch_model.safetensors").unlink()
-    (model,) = compare([contestant], data, jobs=1).models
+    (model,) = compare([contestant], data, Options(jobs=1)).models
     assert model.error is not None and "cannot be loaded" in model.error and "pass diffusers:FOLDER" in model.error
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from contenders import Rounder, Watched
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,12 +22,16 @@ from media_samples import encode
 from PIL import Image
 from refusals import refused
 
+from cosmotok import Tokenizer
+from cosmotok.evaluation.existing import compare_folders
 from cosmotok.evaluation.measure import JudgeOptions
+from cosmotok.evaluation.options import Options
 from cosmotok.evaluation.protocols import PROTOCOLS
 from cosmotok.evaluation.results import FileResult
 from cosmotok.evaluation.run import compare
 from cosmotok.evaluation.store import Finished, RowStore, read_examples, slug
 from cosmotok.evaluation.worker import Row
+from cosmotok.media import open_media
 
 MODEL = "dv4x8x8-tiny"
 WORDS = ("cosmotok", "evaluate", "--model", MODEL)
@@ -107,9 +114,9 @@ def test_it_goes_on_after_a_kill_and_after_control_c(data, tmp_path):
     whole = first[: first.rfind(b"\n") + 1]
     assert second.startswith(whole) and len(second) > len(whole)
 
-    found = compare(ours(), data, folder=folder, jobs=1, resume=True)
+    found = compare(ours(), data, Options(folder=folder, jobs=1, resume=True))
     assert rows.read_bytes().startswith(second[: second.rfind(b"\n") + 1])
-    clean = compare(ours(), data, jobs=1)
+    clean = compare(ours(), data, Options(jobs=1))
     assert [row["file"] for row in without_seconds(found)] == [row["file"] for row in without_seconds(clean)]
     for one, other in zip(found.models[0].files, clean.models[0].files, strict=True):
         assert one.psnr == pytest.approx(other.psnr, abs=1e-6)
@@ -119,10 +126,10 @@ def test_it_goes_on_after_a_kill_and_after_control_c(data, tmp_path):
 
 def test_finished_files_are_not_measured_again(data, tmp_path):
     Watched.pulled = 0
-    first = compare([Watched()], data, folder=tmp_path, jobs=1)
+    first = compare([Watched()], data, Options(folder=tmp_path, jobs=1))
     assert Watched.pulled == 40 + 2 * 5
     counted: list[int] = []
-    again = compare([Watched()], data, folder=tmp_path, jobs=1, resume=True, advance=counted.append)
+    again = compare([Watched()], data, Options(folder=tmp_path, jobs=1, resume=True), advance=counted.append)
     assert Watched.pulled == 40 + 2 * 5 and sum(counted) == 42
     assert again == first
 
@@ -132,12 +139,12 @@ def test_a_failed_file_is_tried_again(tmp_path):
     data.mkdir()
     Image.new("RGB", (16, 16)).save(data / "a.png")
     (data / "b.png").write_bytes(b"not yet")
-    assert set(compare([Rounder()], data, folder=out, jobs=1).unread) == {"b.png"}
+    assert set(compare([Rounder()], data, Options(folder=out, jobs=1)).unread) == {"b.png"}
     Image.new("RGB", (16, 16)).save(data / "b.png")
-    found = compare([Rounder()], data, folder=out, jobs=1, resume=True)
+    found = compare([Rounder()], data, Options(folder=out, jobs=1, resume=True))
     assert found.is_complete and [row.file for row in found.models[0].files] == ["a.png", "b.png"]
     (data / "a.png").unlink()
-    found = compare([Rounder()], data, folder=out, jobs=1, resume=True)
+    found = compare([Rounder()], data, Options(folder=out, jobs=1, resume=True))
     assert [row.file for row in found.models[0].files] == ["b.png"]
 
 
@@ -145,9 +152,9 @@ def test_results_of_other_settings_are_not_mixed(tmp_path):
     data, out = tmp_path / "data", tmp_path / "out"
     data.mkdir()
     Image.new("RGB", (16, 16)).save(data / "a.png")
-    compare([Rounder()], data, folder=out, frames=9, jobs=1)
+    compare([Rounder()], data, Options(folder=out, frames=9, jobs=1))
     before = (out / "rounder/rows.jsonl").read_bytes()
-    refused(lambda: compare([Rounder()], data, folder=out, frames=9, jobs=1), "--resume")
+    refused(lambda: compare([Rounder()], data, Options(folder=out, frames=9, jobs=1)), "--resume")
     for words, contestant, options in (
         ("frames 0:9, now it is 0:17", Rounder(), {"frames": 17}),
         ("size", Rounder(), {"frames": 9, "size": (8, 8)}),
@@ -155,10 +162,81 @@ def test_results_of_other_settings_are_not_mixed(tmp_path):
         ("metrics", Rounder(), {"frames": 9, "judges": JudgeOptions(wanted=("psnr",))}),
         ("model", Rounder(step=8), {"frames": 9}),
     ):
-        refused(lambda c=contestant, o=options: compare([c], data, folder=out, jobs=1, resume=True, **o), words)
+        refused(
+            lambda c=contestant, o=options: compare([c], data, Options(folder=out, jobs=1, resume=True, **o)), words
+        )
     assert (out / "rounder/rows.jsonl").read_bytes() == before
-    both = compare([Rounder(), Rounder("other", 8)], data, folder=out, frames=9, jobs=1, resume=True)  # one more
+    both = compare(
+        [Rounder(), Rounder("other", 8)], data, Options(folder=out, frames=9, jobs=1, resume=True)
+    )  # one more
     assert [len(model.files) for model in both.models] == [1, 1]
+
+
+@pytest.fixture
+def two_folders(tmp_path) -> list[Path]:
+    """With an image and a clip of the same names, and other content."""
+    rng = np.random.default_rng(0)
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(folder / "a.png")
+        encode(folder / "b.mkv", list(rng.integers(0, 256, (3, 16, 16, 3), np.uint8)), "ffv1", pix_fmt="bgr0")
+    return folders
+
+
+def test_files_of_the_same_names_and_other_content_are_measured_anew(two_folders, tmp_path):
+    one, other = two_folders
+    options = Options(folder=tmp_path / "out", jobs=1, resume=True)
+    first = compare([Rounder()], one, options).models[0].files
+    again = compare([Rounder()], other, options).models[0].files
+    fresh = compare([Rounder()], other, Options(jobs=1)).models[0].files
+    assert [row.psnr for row in again] == [row.psnr for row in fresh] != [row.psnr for row in first]
+    for example in read_examples(options.folder):  # of that data, too
+        with open_media(other / example.file, frames=slice(example.frame, None)) as reader:
+            assert np.array_equal(example.original, next(iter(reader)).pixels)
+    assert compare([Rounder()], one, options).models[0].files == first  # with the same times: they were kept
+    shutil.copy(other / "a.png", one / "a.png")
+    assert [row.psnr for row in compare([Rounder()], one, options).models[0].files] == [fresh[0].psnr, first[1].psnr]
+
+
+def test_reconstructions_of_other_content_are_measured_anew(two_folders, tmp_path):
+    one, other = two_folders
+    options = Options(folder=tmp_path / "out", jobs=1, resume=True)
+    assert {row.psnr for row in compare_folders(one, one, options).models[0].files} == {math.inf}
+    for name in ("a.png", "b.mkv"):
+        shutil.copy(other / name, one / name)
+    assert {row.psnr for row in compare_folders(other, one, options).models[0].files} == {math.inf}
+    spoilt = Image.fromarray(np.zeros((16, 16, 3), np.uint8))
+    spoilt.save(one / "a.png")
+    assert compare_folders(other, one, options).models[0].files[0].psnr < 10
+
+
+def test_speeds_of_other_settings_are_not_mixed(two_folders, tmp_path):
+    data, more = two_folders
+    options = Options(folder=tmp_path / "out", jobs=1, resume=True)
+    threads = torch.get_num_threads()
+    first = compare([Rounder()], data, options)
+    shutil.copy(more / "a.png", data / "c.png")
+    try:
+        torch.set_num_threads(threads + 1)
+        second = compare([Rounder()], data, options)
+    finally:
+        torch.set_num_threads(threads)
+    times = {row.file: row.seconds for row in first.models[0].files}
+    assert second.machine == first.machine  # that of most files
+    assert {row.file: row.seconds for row in second.models[0].files} == {**times, "c.png": None}
+    assert second.models[0].images.megapixels_per_second == pytest.approx(256e-6 / times["a.png"])
+
+
+def test_a_model_is_loaded_once(two_folders, tmp_path, monkeypatch):
+    loads = []
+    load = Tokenizer.from_pretrained
+    monkeypatch.setattr(Tokenizer, "from_pretrained", lambda *args, **more: loads.append(args) or load(*args, **more))
+    options = Options(folder=tmp_path / "out", jobs=1, resume=True)
+    compare(ours(), two_folders[0], options)
+    assert len(loads) == 1
+    compare(ours(), two_folders[0], options)
+    assert len(loads) == 2
 
 
 # Rows -----------------------------------------------------------------------------------------------------------------
@@ -177,6 +255,7 @@ def test_a_file_cut_anywhere_keeps_its_whole_lines(tmp_path_factory, cut):
     folder = tmp_path_factory.mktemp("rows")
     settings = {"protocol": "tokenbench"}
     store = RowStore(folder, "a model/of mine", settings)
+    store.begin("abc")
     written = {name: finished(name, seed) for seed, name in enumerate(("a.png", "b/ü.png", "b_ü.png", "c"))}
     for one in written.values():
         store.add(one)
@@ -185,10 +264,10 @@ def test_a_file_cut_anywhere_keeps_its_whole_lines(tmp_path_factory, cut):
     lines = store.rows.read_bytes().count(b"\n")
     store = RowStore(folder, "a model/of mine", settings)
     found = store.finished()
-    assert list(found) == list(written)[:lines]
+    assert [file for file, _ in found] == list(written)[:lines]
     for name in list(written)[lines:]:
         store.add(written[name])
-    found = RowStore(folder, "a model/of mine", settings).finished()
+    found = {file: one for (file, _), one in RowStore(folder, "a model/of mine", settings).finished().items()}
     for name, one in written.items():
         assert found[name].row == one.row
         assert set(found[name].features) == set(one.features)
@@ -199,6 +278,7 @@ def test_a_file_cut_anywhere_keeps_its_whole_lines(tmp_path_factory, cut):
 
 def test_a_damaged_row_is_named(tmp_path):
     store = RowStore(tmp_path, "model", {})
+    store.begin("abc")
     store.rows.write_text('{"result": {}}\n')
     refused(store.finished, "line 1", "damaged")
     (store.folder / "settings.json").write_text("{")
@@ -216,7 +296,7 @@ def test_every_name_has_a_file_name_of_its_own(names):
 
 
 def test_the_worst_and_a_few_fixed_frames_are_kept(data, tmp_path):
-    found = compare([Rounder("coarse", 64), Rounder("fine", 4)], data, folder=tmp_path, jobs=1)
+    found = compare([Rounder("coarse", 64), Rounder("fine", 4)], data, Options(folder=tmp_path, jobs=1))
     examples = read_examples(tmp_path)
     for model in found.models:
         own = [example for example in examples if example.model == model.name]
@@ -240,12 +320,12 @@ def test_the_worst_and_a_few_fixed_frames_are_kept(data, tmp_path):
 
 def test_nothing_is_written_without_a_folder(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    compare([Rounder()], data, jobs=1)
+    compare([Rounder()], data, Options(jobs=1))
     assert not list(tmp_path.iterdir())
 
 
 def test_settings_are_there_to_be_read(data, tmp_path):
-    compare(ours(), data, folder=tmp_path, frames=2, jobs=1)
+    compare(ours(), data, Options(folder=tmp_path, frames=2, jobs=1))
     settings = json.loads((tmp_path / MODEL / "settings.json").read_text())
     assert settings["frames"] == "0:2" and settings["protocol"] == "tokenbench"
-    assert ours()[0].fingerprint == settings["model"] and len(settings["model"].split()[0]) == 16
+    assert settings["model"].split()[0] == Tokenizer.from_pretrained(MODEL).fingerprint

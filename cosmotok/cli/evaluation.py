@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,7 @@ from cosmotok.errors import InputError
 from cosmotok.printing import print_json, say
 
 if TYPE_CHECKING:
-    from cosmotok.evaluation.contestants import Contestant
+    from cosmotok.evaluation.options import Options
     from cosmotok.evaluation.results import Comparison
 
 NAMES = (
@@ -78,11 +78,13 @@ def evaluate(
 
     Or: cosmotok evaluate --reference originals --reconstruction results
     """
-    arguments = (protocol, frames, metrics, lpips_weights, inception_weights, i3d_weights, output, resume, jobs, device)
+    options = options_of(
+        protocol, metrics, (lpips_weights, inception_weights, i3d_weights), output, frames, size, device, jobs, resume
+    )
     if reference is None and reconstruction is None:
         if model is None or data is None:
             raise InputError("evaluate: expected --model and --data, or --reference and --reconstruction")
-        measure([model], data, fit, size, dtype, arguments, "evaluate", json)
+        measure([model], data, fit, dtype, options, json)
         return
     if reference is None or reconstruction is None or (model, data, size, fit) != (None,) * 4:
         raise InputError(
@@ -92,12 +94,10 @@ def evaluate(
     from cosmotok.evaluation.existing import compare_folders, pair
 
     pairs, _ = pair(reference, reconstruction)
-    options = options_of(*arguments)
     finish(
-        lambda advance: compare_folders(reference, reconstruction, **options, advance=advance),
+        lambda advance: compare_folders(reference, reconstruction, options, advance=advance),
         f"evaluating {reconstruction.name}",
         len(pairs),
-        "evaluate",
         output,
         json,
     )
@@ -128,20 +128,13 @@ def compare(
 
     For example: cosmotok compare --models cv4x8x8-tiny,dv4x8x8-tiny,webp,av1 --data clips --frames 49 -o comparison
     """
-    arguments = (protocol, frames, metrics, lpips_weights, inception_weights, i3d_weights, output, resume, jobs, device)
-    measure(listed(models), data, fit, size, dtype, arguments, "compare", json)
+    options = options_of(
+        protocol, metrics, (lpips_weights, inception_weights, i3d_weights), output, frames, size, device, jobs, resume
+    )
+    measure(listed(models), data, fit, dtype, options, json)
 
 
-def measure(
-    names: list[str],
-    data: Path,
-    fit: Path | None,
-    size: str | None,
-    dtype: str,
-    arguments: tuple[Any, ...],
-    verb: str,
-    as_json: bool,
-) -> None:
+def measure(names: list[str], data: Path, fit: Path | None, dtype: str, options: Options, as_json: bool) -> None:
     """Contestants on a folder of data."""
     from cosmotok.evaluation.find import find_contestants
     from cosmotok.evaluation.run import compare as compare_contestants
@@ -149,56 +142,48 @@ def measure(
 
     if dtype not in ("float32", "bfloat16", "float16"):
         raise InputError(f"--dtype {dtype}: expected float32, bfloat16 or float16")
-    options = options_of(*arguments)
     files = find_media(data)
-    span: slice = options["frames"]
+    span = options.span
     length = None if span.stop is None else span.stop - (span.start or 0)
-    contestants: list[Contestant] = find_contestants(names, fit=fit, frames=length, dtype=dtype)
+    contestants = find_contestants(names, fit=fit, frames=length, dtype=dtype)
     label = f"measuring {contestants[0].name}" if len(contestants) == 1 else f"measuring {len(contestants)} contestants"
     finish(
-        lambda advance: compare_contestants(contestants, data, **options, size=size_of(size), advance=advance),
+        lambda advance: compare_contestants(contestants, data, options, advance=advance),
         label,
         len(files) * len(contestants),
-        verb,
-        options["folder"],
+        options.folder,
         as_json,
     )
 
 
 def options_of(
     protocol: str,
-    frames: str | None,
     metrics: str | None,
-    lpips_weights: str | None,
-    inception_weights: str | None,
-    i3d_weights: str | None,
+    weights: tuple[str | None, str | None, str | None],
     output: Path | None,
-    resume: bool,
-    jobs: int | None,
+    frames: str | None,
+    size: str | None,
     device: str,
-) -> dict[str, Any]:
+    jobs: int | None,
+    resume: bool,
+) -> Options:
     """What both ways of measuring take."""
     from cosmotok.evaluation.measure import JudgeOptions
+    from cosmotok.evaluation.options import Options
     from cosmotok.evaluation.protocols import find_protocol
 
     if resume and output is None:
         raise InputError("--resume: expected -o FOLDER, the one to go on with")
-    return {
-        "protocol": find_protocol(protocol),
-        "judges": JudgeOptions(lpips_weights, inception_weights, i3d_weights, tuple(listed(metrics or ""))),
-        "folder": output,
-        "frames": span_of(frames),
-        "device": device_of(device),
-        "jobs": jobs,
-        "resume": resume,
-    }
+    judges = JudgeOptions(*weights, tuple(listed(metrics or "")))
+    return Options(
+        find_protocol(protocol), judges, output, span_of(frames), size_of(size), device_of(device), jobs, resume
+    )
 
 
 def finish(
     run: Callable[[Callable[[int], None]], Comparison],
     label: str,
     total: int,
-    verb: str,
     folder: Path | None,
     as_json: bool,
 ) -> None:
@@ -210,7 +195,7 @@ def finish(
             comparison = run(bar.advance)
     except KeyboardInterrupt:
         if folder is not None:
-            say(f"to go on: the same cosmotok {verb} with --resume")
+            say("to go on: the same command with --resume")
         raise
     if as_json:
         print_json(comparison.to_dict())

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from cosmotok.errors import InputError
-from cosmotok.evaluation.contestants import Traits
-from cosmotok.evaluation.measure import JudgeOptions
-from cosmotok.evaluation.protocols import DEFAULT, Protocol
+from cosmotok.evaluation.contestants import Source, Tally, Traits
+from cosmotok.evaluation.options import Options
 from cosmotok.evaluation.results import Comparison
-from cosmotok.evaluation.run import Entry, Options, evaluate
+from cosmotok.evaluation.run import evaluate
 from cosmotok.evaluation.worker import Task
 from cosmotok.media import find_media, is_video_path
 
 __all__ = ["compare_folders", "pair"]
 
 
+@dataclass(frozen=True)
+class Files:
+    """Stands for whatever made the files: tasks bring its reconstructions."""
+
+    name: str
+    traits: Traits
+
+    def load(self, device: str) -> Files:
+        return self
+
+    def reconstruct(self, frames: Iterable[np.ndarray], source: Source, tally: Tally) -> Iterator[np.ndarray]:
+        raise InputError(f"{self.name}: expected a task with a reconstruction")
+
+
 def compare_folders(
     reference: str | Path,
     reconstruction: str | Path,
+    options: Options | None = None,
     *,
-    protocol: Protocol = DEFAULT,
-    judges: JudgeOptions | None = None,
-    folder: str | Path | None = None,
-    frames: slice | int | None = None,
-    device: str = "cpu",
-    jobs: int | None = None,
-    resume: bool = False,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Comparison:
     """Measures the files of one folder against those of the same names in another, pixels as they are.
@@ -37,26 +47,26 @@ def compare_folders(
 
     Args:
         reference, reconstruction: folders of images and videos, searched through. `a/b.png` goes with `a/b.jpg`.
-        others: as in `compare`.
+        options: as in `compare`, without `size`.
 
     Raises:
         InputError: where no file has a partner, and as `compare`.
         MediaError: where a folder is missing.
     """
     root, other = Path(reference), Path(reconstruction)
+    options = options or Options()
+    if options.size is not None:
+        raise InputError("size: files that are there already are measured as they are")
     pairs, alone = pair(root, other)
     if not pairs:
         raise InputError(
             f"{root} and {other}: no file of one has the name of a file of the other; expected the same names below "
             "both folders, suffixes aside"
         )
-    options = Options(
-        protocol, judges or JudgeOptions(), None if folder is None else Path(folder), frames, None, device, jobs, resume
-    )
+    traits = Traits("codec", image=True, video=True, causal=False, streaming=False, note=f"files in {other}")
     tasks = [Task(name, root / name, other / partner) for name, partner in pairs.items()]
-    entry = Entry(other.resolve().name or str(other), None, options, advance)
-    entry.traits = Traits("codec", image=True, video=True, causal=False, streaming=False, note=f"files in {other}")
-    return evaluate([entry], tasks, str(reference), options, alone)
+    files = Files(other.resolve().name or str(other), traits)
+    return evaluate([files], tasks, str(reference), options, advance, alone)
 
 
 def pair(root: Path, other: Path) -> tuple[dict[str, str], dict[str, str]]:

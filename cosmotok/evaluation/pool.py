@@ -11,29 +11,29 @@ from typing import Any, Protocol
 
 from cosmotok.errors import CosmotokError
 from cosmotok.evaluation.contestants import Contestant
-from cosmotok.evaluation.worker import Outcome, Plan, Task, Worker
+from cosmotok.evaluation.options import Options
+from cosmotok.evaluation.worker import Outcome, Task, Worker
 from cosmotok.processes import Remote, reason
 
-__all__ = ["Here", "Pool", "Processes", "Turn", "open_pool"]
+__all__ = ["Queue", "open_pool"]
 
 
-class Turn:
+class Queue(Protocol):
     """One contestant, and the files that it has yet to take."""
 
-    def __init__(self, contestant: Contestant | None) -> None:
-        self.contestant = contestant
-        """None: tasks bring their reconstructions."""
-        self.waiting: deque[Task] = deque()
-        self.error: str | None = None
-        """Why it cannot be loaded; files are left waiting then."""
+    contestant: Contestant
+    waiting: deque[Task]
+    error: str | None
+    """Why it cannot be loaded; files are left waiting then."""
+
+    def loaded(self, fingerprint: str | None) -> None:
+        """The contestant is ready, in one process or in another one; some files may turn out to be done."""
 
     def next(self) -> Task:
-        """The next file."""
-        return self.waiting.popleft()
+        """Takes the next file out of those that wait."""
 
     def take(self, outcome: Outcome) -> None:
         """What became of a file."""
-        raise NotImplementedError
 
 
 class Pool(Protocol):
@@ -42,8 +42,8 @@ class Pool(Protocol):
     def not_measured(self) -> dict[str, str]:
         """Figures that are left out, and why."""
 
-    def run(self, turns: Sequence[Turn]) -> None:
-        """Gives every turn what became of its files, in whatever order."""
+    def run(self, queues: Sequence[Queue]) -> None:
+        """Gives every queue what became of its files, in whatever order."""
 
     def __enter__(self) -> Pool: ...
 
@@ -52,31 +52,32 @@ class Pool(Protocol):
     ) -> None: ...
 
 
-def open_pool(plan: Plan, jobs: int, threads: int) -> Pool:
-    """So many files at a time, each in a process with so many of PyTorch's threads; one is measured in this process."""
-    return Here(plan) if jobs == 1 else Processes(plan, jobs, threads)
+def open_pool(options: Options) -> Pool:
+    """So many files at a time, each in a process with its share of threads; a single one in this process."""
+    return Here(options) if options.processes == 1 else Processes(options)
 
 
 class Here:
     """One file after the other, in this process."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.worker = Worker(plan)
+    def __init__(self, options: Options) -> None:
+        self.worker = Worker(options)
 
     def not_measured(self) -> dict[str, str]:
         return self.worker.not_measured()
 
-    def run(self, turns: Sequence[Turn]) -> None:
-        for turn in turns:
-            if not turn.waiting:
+    def run(self, queues: Sequence[Queue]) -> None:
+        for queue in queues:
+            if not queue.waiting or queue.error is not None:
                 continue
             try:
-                self.worker.use(turn.contestant)
+                fingerprint = self.worker.use(queue.contestant)
             except Exception as error:
-                turn.error = reason(error)
+                queue.error = reason(error)
                 continue
-            while turn.waiting:
-                turn.take(self.worker.measure(turn.next()))
+            queue.loaded(fingerprint)
+            while queue.waiting:
+                queue.take(self.worker.measure(queue.next()))
 
     def __enter__(self) -> Here:
         return self
@@ -90,22 +91,22 @@ class Here:
 class Processes:
     """Several files at a time, each in a process of its own. One that dies takes one file with it."""
 
-    def __init__(self, plan: Plan, jobs: int, threads: int) -> None:
-        make = partial(Worker, plan)
-        self.places = [Place(make, threads) for _ in range(jobs)]
+    def __init__(self, options: Options) -> None:
+        make = partial(Worker, options)
+        self.places = [Place(make, options.threads) for _ in range(options.processes)]
 
     def not_measured(self) -> dict[str, str]:
         found: dict[str, str] = self.places[0].process().call("not_measured")
         return found
 
-    def run(self, turns: Sequence[Turn]) -> None:
+    def run(self, queues: Sequence[Queue]) -> None:
         while True:
-            for turn in turns:
-                if turn.waiting and turn.error is None and all(turn in place.refused for place in self.places):
-                    turn.error = self.places[-1].refused[turn]
+            for queue in queues:
+                if queue.waiting and queue.error is None and all(queue in place.refused for place in self.places):
+                    queue.error = self.places[-1].refused[queue]
             for place in self.places:
                 if not place.busy:
-                    place.take(turns)
+                    place.take(queues)
             busy: dict[Any, Place] = {place.process().connection: place for place in self.places if place.busy}
             if not busy:
                 return
@@ -114,21 +115,23 @@ class Processes:
 
     def collect(self, place: Place) -> None:
         """What a process has to say, and what follows from it."""
-        turn, task = place.turn, place.task
+        queue, task = place.queue, place.task
         place.busy, place.task = False, None
-        if turn is None:
+        if queue is None:
             return
         try:
             value = place.process().finish()
         except CosmotokError as error:
             place.give_up()
             if task is not None:
-                turn.take(Outcome(task.file, failed=reason(error)))
+                queue.take(Outcome(task.file, failed=reason(error)))
             else:
-                place.refused[turn] = reason(error)
+                place.refused[queue] = reason(error)
             return
         if task is not None:
-            turn.take(value)
+            queue.take(value)
+        else:
+            queue.loaded(value)
 
     def __enter__(self) -> Processes:
         return self
@@ -147,10 +150,10 @@ class Place:
         self.make, self.threads = make, threads
         self.remote: Remote | None = None
         self.busy = False
-        self.turn: Turn | None = None
+        self.queue: Queue | None = None
         """Whose contestant is loaded, or is being loaded while there is no task."""
         self.task: Task | None = None
-        self.refused: dict[Turn, str] = {}
+        self.refused: dict[Queue, str] = {}
         """Those that cannot be loaded here, and why; elsewhere they may be: a second copy can be too much for the
         memory."""
 
@@ -159,21 +162,21 @@ class Place:
             self.remote = Remote(self.make, self.threads)
         return self.remote
 
-    def take(self, turns: Sequence[Turn]) -> None:
+    def take(self, queues: Sequence[Queue]) -> None:
         """Begins with the next file, or with loading the contestant that it is for."""
-        left = [turn for turn in turns if turn.waiting and turn.error is None and turn not in self.refused]
+        left = [queue for queue in queues if queue.waiting and queue.error is None and queue not in self.refused]
         if not left:
             return
         self.busy = True
-        if self.turn is left[0]:
+        if self.queue is left[0]:
             self.task = left[0].next()
             self.process().begin("measure", self.task)
         else:
-            self.turn = left[0]
-            self.process().begin("use", self.turn.contestant)
+            self.queue = left[0]
+            self.process().begin("use", self.queue.contestant)
 
     def give_up(self) -> None:
         """Ends the process, whatever it is doing; the next one begins when there is something to do."""
         if self.remote is not None:
             self.remote.close()
-        self.remote = self.turn = None
+        self.remote = self.queue = None

@@ -265,7 +265,7 @@ def to_viewers(comparison: Comparison, examples: Sequence[Example]) -> tuple[lis
     """Frames with the worst first, as many as the page holds; and how many pictures stay out."""
     order = {model.name: i for i, model in enumerate(comparison.models)}
     groups: dict[tuple[str, int], list[Example]] = {}
-    for example in sorted(examples, key=lambda example: order.get(example.model, len(order))):
+    for example in sorted((example for example in examples if example.model in order), key=lambda e: order[e.model]):
         groups.setdefault((example.file, example.frame), []).append(example)
     viewers, used, left_out = [], 0, 0
     for (file, frame), group in sorted(groups.items(), key=lambda item: min(example.psnr for example in item[1])):

@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,20 @@ class Finished:
     features: Mapping[str, np.ndarray]
     codes: np.ndarray | None
 
+    def without_time(self) -> Finished:
+        """The same, without how long it took."""
+        return replace(self, row=replace(self.row, result=replace(self.row.result, seconds=None)))
+
 
 def slug(name: str) -> str:
     """A name for files and folders, another one for every `name`."""
     safe = re.sub(r"[^A-Za-z0-9.@+-]+", "_", name).strip("._")[:80]
     return safe if safe and safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def file_name(file: str, content: str, end: str) -> str:
+    """A name of its own for what is kept of a file, another one if the file has other content."""
+    return f"{slug(file)}.{hashlib.sha256(content.encode()).hexdigest()[:8]}.{end}"
 
 
 def has_results(folder: Path) -> bool:
@@ -51,7 +60,7 @@ class RowStore:
 
     Args:
         folder: of the evaluation; the contestant gets a folder in it.
-        settings: all that must stay as it was for rows to be kept.
+        settings: all that must stay as it was for rows to be kept, besides the contestant itself.
 
     Raises:
         InputError: where the rows that are there were measured with other settings.
@@ -60,17 +69,33 @@ class RowStore:
     def __init__(self, folder: Path, name: str, settings: Mapping[str, Any]) -> None:
         self.folder = folder / slug(name)
         self.rows = self.folder / ROWS
-        settings = json.loads(json.dumps(settings))
-        path = self.folder / SETTINGS
-        if path.exists():
-            check_settings(path, name, settings)
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        self.name, self.settings = name, dict(settings)
+        self.path = self.folder / SETTINGS
+        self.begun = False
+        if self.path.exists():
+            check_settings(self.path, name, self.settings)
 
-    def finished(self) -> dict[str, Finished]:
-        """Files that need not be measured again; what a cut-off run was about to write is cut away."""
+    def begin(self, model: str) -> bool:
+        """Whether this is the first time that the contestant is said to be there.
+
+        Args:
+            model: what tells the contestant from another one of the same name.
+
+        Raises:
+            InputError: where the rows are of another one.
+        """
+        settings = {**self.settings, "model": model}
+        if self.path.exists():
+            check_settings(self.path, self.name, settings)
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic_path(self.path) as temporary:
+                temporary.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        first, self.begun = not self.begun, True
+        return first
+
+    def finished(self) -> dict[tuple[str, str], Finished]:
+        """What was measured, by file and content; what a cut-off run was about to write is cut away."""
         if not self.rows.exists():
             return {}
         content = self.rows.read_bytes()
@@ -82,31 +107,30 @@ class RowStore:
             try:
                 values = from_plain(json.loads(line))
                 row = Row(FileResult(**values.pop("result")), **values)
-                features, codes = self.read_arrays(row.result.file)
+                features, codes = self.read_arrays(row)
             except (ValueError, TypeError, KeyError, OSError) as error:
                 raise InputError(f"{self.rows}, line {number}: damaged ({error}); remove {self.folder}") from None
-            found[row.result.file] = Finished(row, features, codes)
+            found[row.result.file, row.content] = Finished(row, features, codes)
         return found
 
     def add(self, finished: Finished) -> None:
         """Writes a file's results; the line comes last, so that what it stands for is there."""
-        file = finished.row.result.file
         arrays = dict(finished.features)
         if finished.codes is not None:
             seen = finished.codes.nonzero()[0]
             arrays |= {"codes": seen, "counts": finished.codes[seen], "vocab_size": np.array(len(finished.codes))}
         if arrays:
-            with atomic_path(self.arrays(file)) as temporary:
+            with atomic_path(self.arrays(finished.row)) as temporary:
                 np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
         line = json.dumps(to_plain(asdict(finished.row))) + "\n"
         with self.rows.open("ab") as rows:
             rows.write(line.encode())
 
-    def arrays(self, file: str) -> Path:
-        return self.folder / f"{slug(file)}.npz"
+    def arrays(self, row: Row) -> Path:
+        return self.folder / file_name(row.result.file, row.content, "npz")
 
-    def read_arrays(self, file: str) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-        path = self.arrays(file)
+    def read_arrays(self, row: Row) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+        path = self.arrays(row)
         if not path.exists():
             return {}, None
         with np.load(path) as stored:
@@ -164,32 +188,41 @@ class ExampleStore:
         if outcome.row is None or not outcome.pictures:
             return
         before = {entry["picture"] for entry in self.entries}
-        # a run that was cut off may have left some of the same file
-        self.entries = [entry for entry in self.entries if entry["file"] != outcome.file]
-        self.entries += [self.entry(outcome.file, outcome.row, picture) for picture in outcome.pictures]
+        self.entries += [self.entry(outcome.row, picture) for picture in outcome.pictures]
         worst = [entry for kind in KINDS for entry in self.worst(kind)[: self.most]]
         self.entries = [entry for entry in self.entries if not entry["worst"] or entry in worst]
         kept = {entry["picture"] for entry in self.entries}
-        pictures = {picture_name(outcome.file, picture.frame): picture for picture in outcome.pictures}
-        for name, picture in pictures.items():
+        for picture in outcome.pictures:
+            name = picture_name(outcome.row, picture)
             if name in kept:
                 write_picture(self.root / ORIGINALS / name, picture.original)
                 write_picture(self.folder / name, picture.reconstruction)
-        if kept:
+        self.write(before)
+
+    def keep(self, files: Collection[str]) -> None:
+        """Removes the pictures of other files: those that are gone, or have other content now, or were cut off."""
+        before = {entry["picture"] for entry in self.entries}
+        self.entries = [entry for entry in self.entries if entry["file"] in files]
+        self.write(before)
+
+    def write(self, before: set[str]) -> None:
+        """Writes the index, and removes the pictures that it had and has no more."""
+        kept = {entry["picture"] for entry in self.entries}
+        if kept or before:
             with atomic_path(self.folder / INDEX) as temporary:
                 content = {"model": self.name, "pictures": self.entries}
                 temporary.write_text(json.dumps(to_plain(content), indent=1) + "\n", encoding="utf-8")
         for name in before - kept:
             (self.folder / name).unlink(missing_ok=True)
 
-    def entry(self, file: str, row: Row, picture: Picture) -> dict[str, Any]:
+    def entry(self, row: Row, picture: Picture) -> dict[str, Any]:
         return {
-            "file": file,
+            "file": row.result.file,
             "kind": row.result.kind,
             "frame": picture.frame,
             "worst": picture.worst,
             "psnr": row.result.psnr,
-            "picture": picture_name(file, picture.frame),
+            "picture": picture_name(row, picture),
         }
 
 
@@ -198,8 +231,8 @@ def write_picture(path: Path, pixels: np.ndarray) -> None:
     write_image(path, pixels)
 
 
-def picture_name(file: str, frame: int) -> str:
-    return f"{slug(file)}.{frame}.png"
+def picture_name(row: Row, picture: Picture) -> str:
+    return file_name(row.result.file, row.content, f"{picture.frame}.png")
 
 
 def sweep(folder: Path) -> None:

@@ -97,12 +97,6 @@ class StreamTokenizer:
             note=f"temporal attention looks back on {ATTENTION_CONTEXT} latent frames" if is_video else "",
         )
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Of the weights and how they compute."""
-        weights = Tokenizer.from_pretrained(self.model.source).fingerprint
-        return f"{weights} {self.model.precision} {self.dtype}"
-
     def load(self, device: str) -> StreamReconstructor:
         # not by OurModel.build, for which noise would do as weights and as calibration
         tokenizer = Tokenizer.from_pretrained(
@@ -111,12 +105,21 @@ class StreamTokenizer:
             dtype=getattr(torch, self.dtype),
             precision="int8" if self.model.precision == "int8" else "float32",
         )
-        return StreamReconstructor(tokenizer.compile() if self.model.precision == "compiled" else tokenizer)
+        if self.model.precision == "compiled":
+            tokenizer.compile()
+        return StreamReconstructor(tokenizer, f"{self.model.precision} {self.dtype}")
 
 
 @dataclass(frozen=True)
 class StreamReconstructor:
     tokenizer: Tokenizer
+    how: str
+    """It computes."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights, and how they compute."""
+        return f"{self.tokenizer.fingerprint} {self.how}"
 
     def reconstruct(self, frames: Iterable[np.ndarray], source: Source, tally: Tally) -> Iterator[np.ndarray]:
         vocab_size = self.tokenizer.config.vocab_size

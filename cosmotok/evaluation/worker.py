@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
@@ -14,36 +15,23 @@ import numpy as np
 
 from cosmotok.errors import InputError, MediaError
 from cosmotok.evaluation.contestants import Contestant, Reconstructor, Source, Tally
-from cosmotok.evaluation.measure import FileMeasure, JudgeOptions, load_judges
-from cosmotok.evaluation.protocols import Protocol
+from cosmotok.evaluation.measure import FileMeasure, load_judges
+from cosmotok.evaluation.options import Options
 from cosmotok.evaluation.results import FileResult
 from cosmotok.evaluation.streams import groups, paired
 from cosmotok.media import MediaReader, open_media
 from cosmotok.overlap import Behind, ahead
 from cosmotok.processes import reason
 
-__all__ = ["Outcome", "Picture", "Plan", "Row", "Task", "Worker"]
+__all__ = ["Outcome", "Picture", "Row", "Task", "Worker", "content_of"]
 
 BATCH = 16
 """Frames that are read ahead, or measured behind, at a time."""
 
+BLOCK = 2**20
+"""Bytes of a file that are hashed at a time."""
+
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How files are measured, the same for all of them."""
-
-    protocol: Protocol
-    judges: JudgeOptions
-    device: str = "cpu"
-    frames: slice = field(default_factory=lambda: slice(None))
-    size: tuple[int, int] | None = None
-    pictures: bool = False
-    """Whether frames are kept to be shown."""
-    overlapping: bool = False
-    """Whether threads read ahead and measure behind. On the CPU they would compete with the contestant, whose time is
-    taken; there, files overlap in several processes."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +60,10 @@ class Row:
     """How many these are."""
     encoded: int
     """Frames that went through the contestant, measured or not."""
+    content: str = "unknown"
+    """As `content_of` has it, where results are kept."""
+    machine: str = ""
+    """Where `result.seconds` was measured."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +100,9 @@ class Worker:
         CosmotokError: where a metric that was asked for cannot be had.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.judges, self.missing = load_judges(plan.judges, plan.device)
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.judges, self.missing = load_judges(options.judges, options.device)
         self.reconstructor: Reconstructor | None = None
         self.kinds: dict[str, bool] = {"image": True, "video": True}
 
@@ -118,13 +110,13 @@ class Worker:
         """Figures that are left out, and why."""
         return self.missing
 
-    def use(self, contestant: Contestant | None) -> None:
-        """Loads a contestant in place of the one before; None where tasks bring their reconstructions."""
+    def use(self, contestant: Contestant) -> str | None:
+        """Loads a contestant in place of the one before. Its fingerprint, if it has one and results are kept."""
         self.reconstructor = None
-        if contestant is not None:
-            traits = contestant.traits
-            self.kinds = {"image": traits.image, "video": traits.video}
-            self.reconstructor = contestant.load(self.plan.device)
+        traits = contestant.traits
+        self.kinds = {"image": traits.image, "video": traits.video}
+        self.reconstructor = contestant.load(self.options.device)
+        return None if self.options.folder is None else getattr(self.reconstructor, "fingerprint", None)
 
     def measure(self, task: Task) -> Outcome:
         """Whatever goes wrong is part of the outcome."""
@@ -150,16 +142,17 @@ class Measurement:
         self.worst_error = -1
 
     def run(self) -> Outcome:
-        plan, task = self.worker.plan, self.task
+        options, task = self.worker.options, self.task
+        content = "" if options.folder is None else content_of(task.path, task.reconstruction)
         with ExitStack() as stack:
             reader, source = self.opened(stack)
             if not self.worker.kinds[source.kind]:
                 return Outcome(task.file)
-            measure = FileMeasure(plan.protocol, self.worker.judges, source)
+            measure = FileMeasure(options.protocol, self.worker.judges, source)
             tally = Tally()
-            behind: Callable[..., None] = stack.enter_context(Behind()) if plan.overlapping else call
+            behind: Callable[..., None] = stack.enter_context(Behind()) if options.overlapping else call
             batches: Iterator[list[np.ndarray]] = groups(self.read(reader), BATCH)
-            if plan.overlapping:
+            if options.overlapping:
                 batches = stack.enter_context(closing(ahead(batches)))
 
             def update(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
@@ -174,18 +167,18 @@ class Measurement:
                 behind(update, batch)
         if self.frames != source.frames:
             raise InputError(f"gave {self.frames} frames for {source.frames}")
-        return self.outcome(measure, source, tally)
+        return self.outcome(measure, source, tally, content)
 
     def opened(self, stack: ExitStack) -> tuple[MediaReader, Source]:
-        plan = self.worker.plan
+        options = self.worker.options
         try:
-            reader = stack.enter_context(open_media(self.task.path, frames=plan.frames, size=plan.size))
+            reader = stack.enter_context(open_media(self.task.path, frames=options.span, size=options.size))
             info = reader.info
-            count = len(reader.times()[plan.frames])  # what a container claims may be wrong
+            count = len(reader.times()[options.span])  # what a container claims may be wrong
         except MediaError as error:
             self.unread = str(error)
             raise
-        if plan.protocol.without_first and info.kind == "video" and count < 2:
+        if options.protocol.without_first and info.kind == "video" and count < 2:
             self.unread = f"{self.task.path}: a clip of one frame has nothing to measure without its first"
             raise InputError(self.unread)
         rate = None if info.frame_rate is None else float(info.frame_rate)
@@ -207,8 +200,9 @@ class Measurement:
             if self.worker.reconstructor is None:
                 raise InputError("no contestant is loaded")
             return self.worker.reconstructor.reconstruct(frames, source, tally)
-        other = stack.enter_context(open_media(self.task.reconstruction, frames=self.worker.plan.frames))
-        check_alike(source, other, self.worker.plan.frames)
+        span = self.worker.options.span
+        other = stack.enter_context(open_media(self.task.reconstruction, frames=span))
+        check_alike(source, other, span)
         return (result.pixels for _, result in zip(frames, other, strict=True))
 
     def inside(self, results: Iterator[T]) -> Iterator[T]:
@@ -233,7 +227,7 @@ class Measurement:
 
     def look(self, original: np.ndarray, result: np.ndarray, source: Source) -> None:
         """Keeps the middle frame, and the worst one so far."""
-        if self.worker.plan.pictures:
+        if self.worker.options.folder is not None:
             if self.task.shown and self.frames == source.frames // 2:
                 self.middle = Picture(self.frames, original, result, False)
             error = int(np.square(original.astype(np.int32) - result).sum(dtype=np.int64))
@@ -241,7 +235,7 @@ class Measurement:
                 self.worst, self.worst_error = Picture(self.frames, original, result, True), error
         self.frames += 1
 
-    def outcome(self, measure: FileMeasure, source: Source, tally: Tally) -> Outcome:
+    def outcome(self, measure: FileMeasure, source: Source, tally: Tally, content: str) -> Outcome:
         figures = measure.figures()
         psnr = figures["psnr"]
         values = int(measure.values)
@@ -260,7 +254,7 @@ class Measurement:
             codes=None if tally.codes is None else tally.codes.total,
             seconds=self.seconds if self.task.reconstruction is None else None,
         )
-        row = Row(result, float(measure.squared_error), values, source.frames)
+        row = Row(result, float(measure.squared_error), values, source.frames, content)
         worst = self.worst if psnr is not None and psnr < self.task.below.get(source.kind, 0) else None
         return Outcome(
             self.task.file,
@@ -269,6 +263,23 @@ class Measurement:
             codes=None if tally.codes is None else tally.codes.histogram.numpy(),
             pictures=tuple(picture for picture in (self.middle, worst) if picture is not None),
         )
+
+
+def content_of(*paths: Path | None) -> str:
+    """Sizes and hashes of files, which tell them from others of the same names. Empty where one cannot be read."""
+    found = []
+    try:
+        for path in paths:
+            if path is None:
+                continue
+            digest = hashlib.sha256()
+            with path.open("rb") as file:
+                while block := file.read(BLOCK):
+                    digest.update(block)
+                found.append(f"{file.tell()}:{digest.hexdigest()[:16]}")
+    except OSError:
+        return ""
+    return " ".join(found)
 
 
 def check_alike(source: Source, other: MediaReader, frames: slice) -> None:
