@@ -59,7 +59,8 @@ def totals(files: list[FileResult], bits: float, speed: float, frechet: float | 
             figures[name] = interval(values)
     frames = sum(file.frames for file in files)
     pixels = files[0].width * files[0].height
-    return Totals(len(files), frames, figures, bits, speed * 1e6 / pixels, speed, frechet)
+    places = {name: interval([file.places[name] for file in files]) for name in files[0].places}
+    return Totals(len(files), frames, figures, bits, speed * 1e6 / pixels, speed, frechet, places)
 
 
 def made_up_model(name: str, traits: Traits, psnr: float, bits: float, speed: float, **more) -> ModelResult:
@@ -85,6 +86,7 @@ def made_up_model(name: str, traits: Traits, psnr: float, bits: float, speed: fl
                     bits_per_pixel=bits,
                     codes=2025 if traits.vocab_size else None,
                     seconds=1 / speed,
+                    places={"1": value + 2, "2-17": value + 0.5, "18-33": value - 1.5} if kind == "video" else {},
                 )
             )
     images, videos = ([file for file in files if file.kind == kind] for kind in ("image", "video"))

@@ -119,6 +119,7 @@ def test_our_figures_are_those_of_reconstruct(alone, data, name):
         assert (row.frames, row.height, row.width) == original.shape[:3]
         assert row.kind == ("video" if row.file.endswith("mkv") else "image")
         assert row.seconds is not None and row.seconds > 0
+        assert list(row.places) == (["1", "2-17"] if row.kind == "video" else [])
     assert model.images is not None and model.videos is not None
     assert (model.images.files, model.videos.files, model.videos.frames) == (3, 2, 10)
     images = [row.psnr for row in model.files if row.kind == "image"]

@@ -360,13 +360,29 @@ def test_the_summary_reads_back():
 
 def test_markdown_tables_are_tables():
     text = to_markdown(lifelike())
-    images, videos = re.findall(r"### \w+\n\n((?:\|.*\n)+)", text)
-    for table, count in ((images, 12), (videos, 15)):
+    images, videos, places = re.findall(r"### .+\n\n((?:\|.*\n)+)", text)
+    for table, count in ((images, 12), (videos, 15), (places, 15)):
         lines = table.splitlines()
         assert len(lines) == count + 2
         assert len({line.count("|") for line in lines}) == 1
     assert "| webp@4.0bpp | **40.34 ± 3.05** |" in images
     assert "\n\n- rFVD was not measured: needs the weights" in text
+
+
+def test_quality_by_place_is_in_every_table(page, capsys):
+    comparison = lifelike()
+    comparison = replace(comparison, models=comparison.models[:1])
+    means = [interval.mean for interval in comparison.models[0].videos.places.values()]
+    assert len(means) == 3
+    print_comparison(comparison)
+    row = read(summary_csv(comparison))[1]
+    assert [float(row[f"psnr_frames_{name}"]) for name in ("1", "2-17", "18-33")] == means
+    assert row["psnr_frames_34-81"] == ""
+    (file, *_) = (row for row in read(rows_csv(comparison)) if row["kind"] == "video")
+    assert float(file["psnr_frames_18-33"]) == comparison.models[0].files[4].places["18-33"]
+    for text in (capsys.readouterr().out, to_markdown(comparison), page.text):
+        assert all(f"{mean:.2f}" in text for mean in means)
+        assert "Videos by frame" in text and " 18-33 " in text and "34-81" not in text
 
 
 def test_markdown_of_hostile_names_is_text():

@@ -90,12 +90,12 @@ def test_what_each_protocol_does(frames, seed):
     each = [direct(o, r) for o, r in zip(original, result, strict=True)]
     assert got["per-frame"] == got["tokenbench"] | {"psnr": pytest.approx(np.mean(each), **close)}
     assert got["without-first"] == measured(DEFAULT, clip[:, 1:]).figures()
-    assert of["without-first"].frames == frames - 1
+    assert of["without-first"].whole.frames == frames - 1
     wrapped = ((original - result) ** 2).mean()
     assert got["wrapped"] == got["tokenbench"] | {
         "psnr": pytest.approx(20 * math.log10(255 / math.sqrt(wrapped)), **close)
     }
-    assert of["wrapped"].squared_error / of["wrapped"].values == pytest.approx(wrapped)
+    assert of["wrapped"].whole.squared_error / of["wrapped"].whole.values == pytest.approx(wrapped)
 
 
 def test_figures_are_those_of_the_running_metrics():
@@ -114,6 +114,22 @@ def test_figures_are_those_of_the_running_metrics():
     assert image["temporal"] is None
 
 
+def test_psnr_by_place_goes_by_the_frames_of_the_clip_in_every_protocol():
+    clip = noise(19)
+    for name, protocol in PROTOCOLS.items():
+        found = measured(protocol, clip).places()
+        for place, part in {"1": slice(1), "2-17": slice(1, 17), "18-33": slice(17, 33)}.items():
+            if (name, place) == ("without-first", "1"):
+                assert place not in found
+            else:
+                alone = replace(protocol, without_first=False)
+                expected = measured(alone, [side[part] for side in clip]).figures()["psnr"]
+                assert found.pop(place) == pytest.approx(expected, abs=1e-9)
+        assert not found
+    assert measured(DEFAULT, noise(1), kind="image").places() == {}
+    assert measured(DEFAULT, clip, load_judges(JudgeOptions(wanted=("ssim",)))[0]).places() == {}
+
+
 def test_images_keep_their_only_frame_without_the_first():
     clip = noise(1)
     protocol = PROTOCOLS["without-first"]
@@ -125,8 +141,8 @@ def test_files_pool_by_their_squared_errors():
     first, second = noise(2, 8, 9, seed=1), noise(3, 12, 7, seed=2)
     parts = [measured(PROTOCOLS["pooled"], clip) for clip in (first, second)]
     error = np.concatenate([(clip[0].astype(float) - clip[1]).ravel() for clip in (first, second)])
-    assert sum(part.squared_error for part in parts) == (error**2).sum()
-    assert sum(part.values for part in parts) == error.size
+    assert sum(part.whole.squared_error for part in parts) == (error**2).sum()
+    assert sum(part.whole.values for part in parts) == error.size
 
 
 def test_only_what_is_wanted_is_measured():

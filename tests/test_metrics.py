@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from cosmotok.metrics.quality import RunningError, RunningQuality, RunningTemporal, psnr, ssim
+from cosmotok.metrics.quality import PLACES, ErrorByPlace, RunningError, RunningQuality, RunningTemporal, psnr, ssim
 
 CLOSE = 1e-9  # dB; the protocol asks for 1e-3
 
@@ -129,6 +129,18 @@ def test_errors_of_several_files_pool(first, second):
     both = [np.concatenate([first[side].ravel(), second[side].ravel()]) for side in (0, 1)]
     expected = peak_signal_noise_ratio(*both, data_range=255)
     assert psnr(a.squared_error + b.squared_error, a.values + b.values) == pytest.approx(expected, abs=CLOSE)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 17, 18, 33, 34, 81, 82, 100])
+def test_the_error_by_place_is_that_of_these_frames(frames):
+    source, result = noisy_clip(frames, height=4, width=5)
+    found = run(ErrorByPlace(), source, result)
+    for name, part in zip(PLACES, (slice(1), slice(1, 17), slice(17, 33), slice(33, 81), slice(81, None)), strict=True):
+        direct = run(RunningError(), source[part], result[part])
+        assert vars(found.places[name]) == vars(direct)
+    whole = run(RunningError(), source, result)
+    assert (found.whole.psnr, found.whole.frames) == (whole.psnr, frames)
+    assert found.whole.mean_psnr == pytest.approx(whole.mean_psnr, abs=CLOSE)
 
 
 def test_torchmetrics_agrees():

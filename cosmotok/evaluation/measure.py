@@ -14,7 +14,7 @@ from torch import Tensor
 from cosmotok.errors import CheckpointError, InputError, MissingExtraError
 from cosmotok.evaluation.contestants import Source
 from cosmotok.evaluation.protocols import Protocol
-from cosmotok.metrics.quality import RunningError, RunningSSIM, RunningTemporal
+from cosmotok.metrics.quality import ErrorByPlace, RunningError, RunningSSIM, RunningTemporal
 from cosmotok.metrics.sharpness import RunningSharpness
 from cosmotok.perceptual import i3d, inception
 from cosmotok.perceptual.i3d import I3D
@@ -140,7 +140,7 @@ class FileMeasure:
         self.protocol, self.metrics = protocol, judges.metrics
         self.shape = (source.height, source.width, 3)
         self.skipping = protocol.without_first and is_clip
-        self.error = RunningError(protocol.wrapped)
+        self.is_clip, self.error = is_clip, ErrorByPlace(protocol.wrapped)
         self.similarity = RunningSSIM() if "ssim" in judges.metrics else None
         self.change = RunningTemporal() if "temporal" in judges.metrics and is_clip else None
         self.detail = RunningSharpness() if "sharpness" in judges.metrics else None
@@ -164,31 +164,32 @@ class FileMeasure:
                 raise InputError(f"{whose}: expected frames uint8 {self.shape}, got {frame.dtype} {frame.shape}")
         if self.skipping:
             self.skipping = False
+            self.error.skip()
             return
         for part in (self.error, self.similarity, self.change, self.detail, self.distance, self.view):
             if part is not None:
                 part.update(original, result)
 
     @property
-    def frames(self) -> int:
-        """That were measured so far."""
-        return self.error.frames
+    def whole(self) -> RunningError:
+        """Of all frames so far, as the protocol has it; `quality.psnr` of sums over files is the pooled PSNR."""
+        return self.error.whole
 
-    @property
-    def squared_error(self) -> int:
-        """Sum over all values so far, as the protocol has it; `quality.psnr` of sums over files is the pooled PSNR."""
-        return self.error.squared_error
+    def psnr(self, error: RunningError) -> float | None:
+        """As the protocol has it; None where it was not measured."""
+        if "psnr" not in self.metrics:
+            return None
+        return error.mean_psnr if self.protocol.per_frame else error.psnr
 
-    @property
-    def values(self) -> int:
-        """How many `squared_error` is of."""
-        return self.error.values
+    def places(self) -> dict[str, float]:
+        """PSNR by place in the clip so far, names of `quality.PLACES`; empty of images."""
+        found = {name: self.psnr(error) for name, error in self.error.places.items()} if self.is_clip else {}
+        return {name: psnr for name, psnr in found.items() if psnr is not None}
 
     def figures(self) -> dict[str, float | None]:
         """The figures of all frames so far, by the names of `results.FIGURES`; None where one was not measured."""
-        psnr = self.error.mean_psnr if self.protocol.per_frame else self.error.psnr
         return {
-            "psnr": psnr if "psnr" in self.metrics else None,
+            "psnr": self.psnr(self.whole),
             "ssim": self.similarity.ssim if self.similarity else None,
             "lpips": self.distance.lpips if self.distance else None,
             "temporal": self.change.temporal if self.change else None,

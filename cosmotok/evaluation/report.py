@@ -26,6 +26,7 @@ from cosmotok.evaluation.tables import (
     number,
     rows_csv,
     single_rates,
+    summaries,
     summary,
     summary_csv,
     to_json,
@@ -111,7 +112,7 @@ def to_html(comparison: Comparison, charts: Sequence[Chart], examples: Sequence[
         tiles=tiles(comparison),
         gaps=gaps(comparison),
         remarks=remarks(comparison),
-        summaries=[(TITLES[kind], *summary(comparison, kind)) for kind in KINDS],
+        summaries=summaries(comparison),
         charts=[
             (data_address("image/svg+xml", to_svg(chart)), chart) for chart in charts if not isinstance(chart, Table)
         ],

@@ -41,6 +41,8 @@ class FileResult:
     """Indices of a discrete tokenizer."""
     seconds: float | None = None
     """Encoding and decoding, reading and measuring left out."""
+    places: dict[str, float] = field(default_factory=dict)
+    """PSNR, dB, by place in a clip, names of `quality.PLACES`; those that it reaches."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Totals:
     megapixels_per_second: float | None = None
     frechet: float | None = None
     """rFID of images, rFVD of videos."""
+    places: dict[str, Interval] = field(default_factory=dict)
+    """PSNR of videos by place in the clip, over those that reach it."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +137,11 @@ def model_from(values: dict[str, Any]) -> ModelResult:
 def totals_from(values: dict[str, Any] | None) -> Totals | None:
     if values is None:
         return None
-    figures = {name: Interval(**interval) for name, interval in values["figures"].items()}
-    return Totals(**{**values, "figures": figures})
+    by_name = {
+        key: {name: Interval(**interval) for name, interval in values.get(key, {}).items()}
+        for key in ("figures", "places")
+    }
+    return Totals(**{**values, **by_name})
 
 
 def to_plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from cosmotok.evaluation.store import Finished
 from cosmotok.metrics.codes import CodeUsage
 from cosmotok.metrics.frechet import frechet_distance
 from cosmotok.metrics.intervals import CONFIDENCE, RESAMPLES, Interval, mean_interval
-from cosmotok.metrics.quality import psnr
+from cosmotok.metrics.quality import PLACES, psnr
 
 __all__ = ["model_result"]
 
@@ -52,6 +52,10 @@ def totals(finished: Sequence[Finished], protocol: Protocol, view: str) -> Total
         values = [value for value in (getattr(result, name) for result in results) if value is not None]
         if values:
             figures[name] = mean_interval(values)
+    places = {}
+    for name in PLACES:
+        if reached := [result.places[name] for result in results if name in result.places]:
+            places[name] = mean_interval(reached)
     if protocol.pooled and "psnr" in figures:
         figures["psnr"] = pooled([one for one in finished if one.row.result.psnr is not None])
     pixels = [one.row.encoded * one.row.result.width * one.row.result.height for one in finished]
@@ -65,6 +69,7 @@ def totals(finished: Sequence[Finished], protocol: Protocol, view: str) -> Total
         bits_per_pixel=sum(bits * n for bits, n in coded) / sum(n for _, n in coded) if coded else None,
         frames_per_second=sum(frames for _, frames, _ in timed) / seconds if timed else None,
         megapixels_per_second=sum(n for _, _, n in timed) / seconds / 1e6 if timed else None,
+        places=places,
         frechet=frechet([one.features[view] for one in finished if view in one.features]),
     )
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from cosmotok.evaluation.contestants import Traits
 from cosmotok.evaluation.results import FIGURES, Comparison, FileResult, ModelResult, Totals
 from cosmotok.metrics.intervals import Interval
+from cosmotok.metrics.quality import PLACES
 from cosmotok.printing import clean
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "rows_csv",
     "single_rate_name",
     "single_rates",
+    "summaries",
     "summary",
     "summary_csv",
     "to_json",
@@ -102,6 +104,7 @@ IN_ALL = (
     Column("bits_per_pixel", "Bits per pixel", "", None),
     Column("megapixels_per_second", "Speed", "Mpixel/s", None, "higher"),
 )
+BY_PLACE = [Column(name, name, "", 2, "higher") for name in PLACES]
 FRECHET = {
     "image": Column("frechet", "rFID", "", 2, "lower"),
     "video": Column("frechet", "rFVD", "", 2, "lower"),
@@ -116,12 +119,25 @@ def not_measured(comparison: Comparison) -> list[tuple[str, str]]:
     return [(NAMES.get(name, name), reason) for name, reason in comparison.not_measured.items()]
 
 
-def summary(comparison: Comparison, kind: Kind) -> tuple[list[Column], list[Row]]:
-    """The totals of every contestant that was measured on images, or on videos; columns of what was measured."""
+def summaries(comparison: Comparison) -> list[tuple[str, list[Column], list[Row]]]:
+    """Title, columns and rows of each table that has something to say: images, videos, and videos by place."""
+    found = [(title, *summary(comparison, kind)) for title, kind in zip(("Images", "Videos"), KINDS, strict=True)]
+    columns, rows = summary(comparison, "video", BY_PLACE)
+    if len(columns) > 1:
+        found.append(("Videos by frame, PSNR in dB", columns, rows))
+    return [table for table in found if table[2]]
+
+
+def summary(comparison: Comparison, kind: Kind, wanted: Sequence[Column] = ()) -> tuple[list[Column], list[Row]]:
+    """The totals of every contestant that was measured on images, or on videos; columns of what was measured.
+
+    Args:
+        wanted: columns; by default of all frames.
+    """
     measured = [(model, totals) for model in comparison.models if (totals := totals_of(model, kind)) is not None]
     columns = [
         column
-        for column in (*QUALITY, FRECHET[kind], *IN_ALL)
+        for column in wanted or (*QUALITY, FRECHET[kind], *IN_ALL)
         if any(figure_of(totals, column.key)[0] is not None for _, totals in measured)
     ]
     # by columns, since the best of a column is marked
@@ -143,8 +159,8 @@ def column_cells(column: Column, totals: Sequence[Totals]) -> list[Cell]:
 
 
 def figure_of(totals: Totals, key: str) -> tuple[float | None, Interval | None]:
-    if key in FIGURES:
-        interval = totals.figures.get(key)
+    if key in FIGURES or key in PLACES:
+        interval = totals.figures.get(key) or totals.places.get(key)
         return (None if interval is None else interval.mean), interval
     return getattr(totals, key), None
 
@@ -226,6 +242,8 @@ def to_json(comparison: Comparison) -> str:
     return json.dumps(comparison.to_dict(), indent=1) + "\n"
 
 
+PLACE_FIELD = "psnr_frames_{}".format
+"""Names of columns."""
 FILE_FIELDS = ("psnr", "ssim", "lpips", "temporal", "sharpness", "bits_per_pixel", "codes", "seconds")
 
 
@@ -234,17 +252,19 @@ def rows_csv(comparison: Comparison) -> str:
     lines: list[Iterable[Any]] = []
     for model in comparison.models:
         for file in model.files:
-            values = (getattr(file, name) for name in FILE_FIELDS)
+            values = (*(getattr(file, name) for name in FILE_FIELDS), *map(file.places.get, PLACES))
             lines.append((model.name, file.file, file.kind, file.frames, file.width, file.height, *values, ""))
         for name, reason in model.failed.items():
-            lines.append((model.name, name, *[None] * (4 + len(FILE_FIELDS)), reason))
-    return to_csv(("model", "file", "kind", "frames", "width", "height", *FILE_FIELDS, "error"), lines)
+            lines.append((model.name, name, *[None] * (4 + len(FILE_FIELDS) + len(PLACES)), reason))
+    return to_csv(
+        ("model", "file", "kind", "frames", "width", "height", *FILE_FIELDS, *map(PLACE_FIELD, PLACES), "error"), lines
+    )
 
 
 def summary_csv(comparison: Comparison) -> str:
     """A line for every contestant on images and one on videos; one with the reason if it was not measured."""
     shares = ("bits_per_pixel", "frames_per_second", "megapixels_per_second", "frechet")
-    figures = [f"{name}{end}" for name in FIGURES for end in ("", "_low", "_high")]
+    figures = [f"{name}{end}" for name in (*FIGURES, *map(PLACE_FIELD, PLACES)) for end in ("", "_low", "_high")]
     lines: list[Iterable[Any]] = []
     for model in comparison.models:
         traits = model.traits
@@ -252,7 +272,7 @@ def summary_csv(comparison: Comparison) -> str:
         end = (traits.parameters, model.code_usage, model.perplexity, len(model.failed), model.error)
         for kind in KINDS:
             if (totals := totals_of(model, kind)) is not None:
-                intervals = [totals.figures.get(name) for name in FIGURES]
+                intervals = [*map(totals.figures.get, FIGURES), *map(totals.places.get, PLACES)]
                 values = [x for i in intervals for x in ((None,) * 3 if i is None else (i.mean, i.low, i.high))]
                 rest = (getattr(totals, name) for name in shares)
                 lines.append((*begin, kind, totals.files, totals.frames, *values, *rest, *end))
@@ -282,12 +302,10 @@ def harmless(text: str) -> str:
 def to_markdown(comparison: Comparison) -> str:
     """The summary, best values bold, and what is missing."""
     parts = []
-    for kind, title in zip(KINDS, ("Images", "Videos"), strict=True):
-        columns, rows = summary(comparison, kind)
-        if rows:
-            header = ["model", *map(heading, columns), "files"]
-            lines = [[escaped(row.model.name), *map(in_markdown, row.cells), str(row.totals.files)] for row in rows]
-            parts.append(f"### {title}\n\n" + markdown_table(header, lines))
+    for title, columns, rows in summaries(comparison):
+        header = ["model", *map(heading, columns), "files"]
+        lines = [[escaped(row.model.name), *map(in_markdown, row.cells), str(row.totals.files)] for row in rows]
+        parts.append(f"### {title}\n\n" + markdown_table(header, lines))
     parts.append(escaped(comparison.protocol_text))
     if lost := missing(comparison):
         parts.append("\n".join(f"- {escaped(line)}" for line in lost))
@@ -345,10 +363,7 @@ def print_comparison(comparison: Comparison) -> None:
 
     # a pipe or file takes lines of any length
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    for kind, title in zip(KINDS, ("images", "videos"), strict=True):
-        columns, rows = summary(comparison, kind)
-        if not rows:
-            continue
+    for title, columns, rows in summaries(comparison):
         table = Table(box=box.SIMPLE, pad_edge=False)
         table.add_column(title, overflow="fold")
         for column in columns:

@@ -236,13 +236,12 @@ class Measurement:
         self.frames += 1
 
     def outcome(self, measure: FileMeasure, source: Source, tally: Tally, content: str) -> Outcome:
-        figures = measure.figures()
+        figures, whole = measure.figures(), measure.whole
         psnr = figures["psnr"]
-        values = int(measure.values)
         result = FileResult(
             file=self.task.file,
             kind=source.kind,
-            frames=values // (3 * source.height * source.width),
+            frames=whole.frames,
             width=source.width,
             height=source.height,
             psnr=psnr,
@@ -253,8 +252,9 @@ class Measurement:
             bits_per_pixel=None if tally.bits is None else tally.bits / source.pixels,
             codes=None if tally.codes is None else tally.codes.total,
             seconds=self.seconds if self.task.reconstruction is None else None,
+            places=measure.places(),
         )
-        row = Row(result, float(measure.squared_error), values, source.frames, content)
+        row = Row(result, float(whole.squared_error), whole.values, source.frames, content)
         worst = self.worst if psnr is not None and psnr < self.task.below.get(source.kind, 0) else None
         return Outcome(
             self.task.file,

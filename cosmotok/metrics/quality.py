@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 
-__all__ = ["RunningError", "RunningQuality", "RunningSSIM", "RunningTemporal", "psnr", "ssim"]
+__all__ = ["PLACES", "ErrorByPlace", "RunningError", "RunningQuality", "RunningSSIM", "RunningTemporal", "psnr", "ssim"]
 
 SSIM_WINDOW = 7
+PLACES = {"1": 1, "2-17": 17, "18-33": 33, "34-81": 81, "82+": math.inf}
+"""Places in a clip by their frames, from 1, and the last frame of each: the first frame, which causal tokenizers
+code by itself; the first 16 that follow, which every training sees; as many again; what lies well beyond; the rest."""
 
 
 def psnr(squared_error: int, values: int) -> float:
@@ -82,6 +85,39 @@ class RunningError:
     def mean_psnr(self) -> float | None:
         """Mean of the PSNRs of single frames, dB; infinity as soon as one frame is equal, None before the first."""
         return self.decibels / self.frames if self.frames else None
+
+
+class ErrorByPlace:
+    """The error of a clip by place in it: whether quality holds as a stream goes on.
+
+    Args:
+        wrapped: as in `RunningError`.
+    """
+
+    def __init__(self, wrapped: bool = False) -> None:
+        self.frames = 0
+        self.places = {name: RunningError(wrapped) for name in PLACES}
+
+    def update(self, source: np.ndarray, reconstruction: np.ndarray) -> None:
+        """Adds the next frame, both uint8 (H, W, 3)."""
+        self.frames += 1
+        name = next(name for name, last in PLACES.items() if self.frames <= last)
+        self.places[name].update(source, reconstruction)
+
+    def skip(self) -> None:
+        """Leaves out the next frame."""
+        self.frames += 1
+
+    @property
+    def whole(self) -> RunningError:
+        """Of all frames."""
+        total = RunningError()
+        for part in self.places.values():
+            total.squared_error += part.squared_error
+            total.values += part.values
+            total.frames += part.frames
+            total.decibels += part.decibels
+        return total
 
 
 class RunningSSIM:
