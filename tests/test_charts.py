@@ -17,7 +17,7 @@ from cosmotok.errors import InputError, MissingExtraError
 from cosmotok.evaluation import charts
 from cosmotok.evaluation.charts import Bars, Plane, charts_of, to_svg, write_chart
 from cosmotok.evaluation.labels import Label, place
-from cosmotok.evaluation.published import PUBLISHED, SHOWN
+from cosmotok.evaluation.literature import DRAWN, LITERATURE
 from cosmotok.evaluation.results import Comparison
 from cosmotok.metrics.intervals import Interval
 
@@ -256,10 +256,10 @@ def test_without_matplotlib(monkeypatch, drawings):
 
 
 def test_published_points():
-    assert len(PUBLISHED) == 2 * (13 + 8)
-    assert {entry.data for entry in PUBLISHED} == {"DAVIS 1080p", "TokenBench", "COCO-2017 val", "ImageNet val"}
-    assert set(SHOWN.values()) <= {entry.data for entry in PUBLISHED}
-    for entry in PUBLISHED:
+    assert len(LITERATURE) == 2 * (13 + 8)
+    assert {entry.data for entry in LITERATURE} == {"DAVIS 1080p", "TokenBench", "COCO-2017 val", "ImageNet val"}
+    assert set(DRAWN.values()) <= {entry.data for entry in LITERATURE}
+    for entry in LITERATURE:
         assert 15 < entry.psnr < 40 and (entry.ssim is None or 0.39 < entry.ssim < 0.94)
         assert entry.source and (entry.kind == "image") == (entry.time == 1)
         assert entry.compression == entry.time * entry.space**2
@@ -277,5 +277,5 @@ def test_published_points():
     ],
 )
 def test_published_values(model, space, data, values):
-    (entry,) = (e for e in PUBLISHED if (e.model, e.space, e.data) == (model, space, data))
+    (entry,) = (e for e in LITERATURE if (e.model, e.space, e.data) == (model, space, data))
     assert (entry.time, entry.frames, entry.psnr, entry.ssim, entry.frechet) == values

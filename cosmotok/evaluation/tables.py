@@ -22,7 +22,7 @@ __all__ = [
     "KINDS",
     "Cell",
     "Column",
-    "Row",
+    "SummaryRow",
     "capabilities",
     "factors",
     "heading",
@@ -84,7 +84,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class SummaryRow:
     """One contestant on all files of a kind."""
 
     model: ModelResult
@@ -119,7 +119,7 @@ def not_measured(comparison: Comparison) -> list[tuple[str, str]]:
     return [(NAMES.get(name, name), reason) for name, reason in comparison.not_measured.items()]
 
 
-def summaries(comparison: Comparison) -> list[tuple[str, list[Column], list[Row]]]:
+def summaries(comparison: Comparison) -> list[tuple[str, list[Column], list[SummaryRow]]]:
     """Title, columns and rows of each table that has something to say: images, videos, and videos by place."""
     found = [(title, *summary(comparison, kind)) for title, kind in zip(("Images", "Videos"), KINDS, strict=True)]
     columns, rows = summary(comparison, "video", BY_PLACE)
@@ -128,7 +128,7 @@ def summaries(comparison: Comparison) -> list[tuple[str, list[Column], list[Row]
     return [table for table in found if table[2]]
 
 
-def summary(comparison: Comparison, kind: Kind, wanted: Sequence[Column] = ()) -> tuple[list[Column], list[Row]]:
+def summary(comparison: Comparison, kind: Kind, wanted: Sequence[Column] = ()) -> tuple[list[Column], list[SummaryRow]]:
     """The totals of every contestant that was measured on images, or on videos; columns of what was measured.
 
     Args:
@@ -142,7 +142,7 @@ def summary(comparison: Comparison, kind: Kind, wanted: Sequence[Column] = ()) -
     ]
     # by columns, since the best of a column is marked
     cells = [column_cells(column, [totals for _, totals in measured]) for column in columns]
-    return columns, [Row(*measured[i], [column[i] for column in cells]) for i in range(len(measured))]
+    return columns, [SummaryRow(*measured[i], [column[i] for column in cells]) for i in range(len(measured))]
 
 
 def column_cells(column: Column, totals: Sequence[Totals]) -> list[Cell]:

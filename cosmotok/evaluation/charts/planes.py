@@ -13,7 +13,7 @@ from cosmotok import plotting
 from cosmotok.evaluation.charts.drawing import BLUE, GREEN, NAMES, ORANGE, WIDTH, shortened
 from cosmotok.evaluation.contestants import Traits
 from cosmotok.evaluation.labels import Label, place
-from cosmotok.evaluation.published import PUBLISHED, SHOWN, SOURCE
+from cosmotok.evaluation.literature import DRAWN, LITERATURE, SOURCE
 from cosmotok.evaluation.results import Comparison, ModelResult, Totals
 from cosmotok.evaluation.tables import KINDS, Kind, capabilities, single_rate_name, totals_of
 from cosmotok.plotting import COLOURS, INK, MARKERS, QUIET
@@ -146,10 +146,10 @@ def compression(comparison: Comparison, sort: Literal["continuous", "discrete"])
         measured.append(Group(f"{NAMES[kind]}, measured here", marks, colour, marker))
         marks = [
             Mark(entry.compression, entry.psnr, entry.model, f"{entry.model} of {entry.source}")
-            for entry in PUBLISHED
-            if (entry.kind, entry.tokens, entry.data) == (kind, sort, SHOWN[kind])
+            for entry in LITERATURE
+            if (entry.kind, entry.tokens, entry.data) == (kind, sort, DRAWN[kind])
         ]
-        published.append(Group(f"{NAMES[kind]}, published: {SHOWN[kind]}", marks, colour, marker, filled=False))
+        published.append(Group(f"{NAMES[kind]}, published: {DRAWN[kind]}", marks, colour, marker, filled=False))
     if not any(group.marks for group in measured):
         return None
     groups = [group for group in (*measured, *published) if group.marks]
@@ -158,8 +158,8 @@ def compression(comparison: Comparison, sort: Literal["continuous", "discrete"])
         f"Quality against compression, {sort} tokens",
         "compression: pixels per token",
         groups,
-        f"Filled: measured here. Hollow: published results ({SOURCE}, corrected) on other data, {SHOWN['video']} and "
-        f"{SHOWN['image']}: their heights do not compare with those of filled points. An image has no neighbours in "
+        f"Filled: measured here. Hollow: published results ({SOURCE}, corrected) on other data, {DRAWN['video']} and "
+        f"{DRAWN['image']}: their heights do not compare with those of filled points. An image has no neighbours in "
         "time, so that of images only the compression in height and width counts.",
         ticks=ticks(groups),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["PUBLISHED", "SHOWN", "Published"]
+__all__ = ["DRAWN", "LITERATURE", "Reported"]
 
 SOURCE = "Cosmos, arXiv 2501.03575"
 CORRECTED = f"{SOURCE}; corrected for TokenBench#3"
@@ -13,7 +13,7 @@ CORRECTED = f"{SOURCE}; corrected for TokenBench#3"
 
 
 @dataclass(frozen=True)
-class Published:
+class Reported:
     """What somebody reported of one tokenizer on one data set, at original resolution. None where nothing was."""
 
     model: str
@@ -40,7 +40,7 @@ class Published:
         return self.space**2 * self.time
 
 
-SHOWN = {"image": "COCO-2017 val", "video": "TokenBench"}
+DRAWN = {"image": "COCO-2017 val", "video": "TokenBench"}
 """The data set of each kind that charts show."""
 
 # model, factors (time, height and width; height and width), frames per window, then PSNR / SSIM / rFVD or rFID
@@ -83,7 +83,7 @@ DATA: dict[Literal["image", "video"], tuple[dict[str, str], tuple[tuple[str, str
 }
 
 
-def read(kind: Literal["image", "video"], tokens: Literal["continuous", "discrete"]) -> list[Published]:
+def read(kind: Literal["image", "video"], tokens: Literal["continuous", "discrete"]) -> list[Reported]:
     tables, sets = DATA[kind]
     found = []
     for line in tables[tokens].strip().splitlines():
@@ -92,7 +92,7 @@ def read(kind: Literal["image", "video"], tokens: Literal["continuous", "discret
         for i, (data, source) in enumerate(sets):
             psnr, ssim, frechet = values[3 * i : 3 * i + 3]
             found.append(
-                Published(
+                Reported(
                     model=model,
                     kind=kind,
                     tokens=tokens,
@@ -109,7 +109,7 @@ def read(kind: Literal["image", "video"], tokens: Literal["continuous", "discret
     return found
 
 
-PUBLISHED: list[Published] = [
+LITERATURE: list[Reported] = [
     *read("video", "continuous"),
     *read("video", "discrete"),
     *read("image", "continuous"),
