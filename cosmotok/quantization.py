@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from cosmotok.checkpoint.calibration import Calibration
 from cosmotok.errors import CheckpointError, InputError
 from cosmotok.kernels.int8 import LEVELS, Grid, PointwiseInt8, SpatialInt8, TemporalInt8, UpsampledInt8, require_int8
 from cosmotok.network.causal import FactorizedConv, Pointwise, SpatialConv, TemporalConv
 from cosmotok.network.image import ImageUpsample
 from cosmotok.network.video import Upsample
 
-if TYPE_CHECKING:
-    from cosmotok.tokenizer import Tokenizer
-
-__all__ = ["CALIBRATION_FILE", "Calibration", "Precision", "calibrate", "calibration_clips", "quantize", "restore"]
+__all__ = ["Precision", "calibrate", "calibration_clips", "quantize", "restore"]
 
 Precision = Literal["float32", "int8"]
-CALIBRATION_FILE = "int8.json"
-FORMAT = 1
 Layer = Pointwise | SpatialConv | TemporalConv
 KEPT = (
     *("encoder.conv_in", "encoder.conv_in.spatial", "encoder_shortcut.linear"),  # sub-bands: some are far larger
@@ -48,79 +42,29 @@ by itself is above this, and costs up to 0.9 dB.
 """
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """Ranges for `precision="int8"`, saved beside the weights as `int8.json`.
-
-    Raises:
-        CheckpointError: where values are not ranges.
-    """
-
-    fingerprint: str
-    """Of the weights that it was made with."""
-    clips: int
-    """Images and videos that it was made from."""
-    ranges: dict[str, tuple[float, float]]
-    """Smallest and largest input of each layer, by its path in the network; what is not named stays float32."""
-
-    def __post_init__(self) -> None:
-        for field, kind in (("fingerprint", str), ("clips", int), ("ranges", dict)):
-            if not isinstance(getattr(self, field), kind):
-                raise CheckpointError(f"{field}: expected {kind.__name__}, got {getattr(self, field)!r}")
-        for path, ends in self.ranges.items():
-            if not isinstance(ends, (list, tuple)) or len(ends) != 2 or not all(is_number(end) for end in ends):
-                raise CheckpointError(f"range of {path}: expected two finite numbers, got {ends!r}")
-            if ends[0] > ends[1]:
-                raise CheckpointError(f"range of {path}: expected the smaller number first, got {list(ends)}")
-        object.__setattr__(self, "ranges", {path: (low, high) for path, (low, high) in self.ranges.items()})
-
-    def to_json(self) -> str:
-        """For `from_json`."""
-        return json.dumps({"int8_format": FORMAT, **asdict(self)}, indent=1) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Calibration:
-        """Inverse of `to_json`.
-
-        Raises:
-            CheckpointError: for anything else.
-        """
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            raise CheckpointError(f"not JSON: {error}") from None
-        if not isinstance(values, dict) or values.pop("int8_format", None) != FORMAT:
-            raise CheckpointError(f"expected a JSON object with int8_format={FORMAT}")
-        if set(values) != {"fingerprint", "clips", "ranges"}:
-            raise CheckpointError(f"expected fingerprint, clips and ranges, got {', '.join(sorted(values))}")
-        return cls(**values)
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def calibrate(tokenizer: Tokenizer, videos: Iterable[Tensor]) -> Calibration:
-    """Ranges of the inputs of every layer worth it, while `tokenizer` encodes, and decodes if it can, `videos`.
+def calibrate(
+    network: nn.Module, fingerprint: str, run: Callable[[Tensor], object], videos: Iterable[Tensor]
+) -> Calibration:
+    """Ranges of the inputs of every layer worth it, while `network` computes `videos`.
 
     A range ends where the mean squared error of rounding and clipping together is smallest, each end by itself. Layers
     that rounding would harm are left out: see `NOISE`.
 
     Args:
-        tokenizer: in float32 on the CPU, with float32 layers.
-        videos: at least one, as `Tokenizer.encode` takes them.
+        network: in float32 on the CPU, with float32 layers.
+        fingerprint: of its weights.
+        run: lets it compute one of them, both ways if it has both halves.
+        videos: at least one.
 
     Raises:
         InputError: for no videos, or where activations are not finite.
     """
-    watched = {path: Watch() for path, _ in layers(tokenizer.network)}
-    hooks = [layer.register_forward_pre_hook(watched[path]) for path, layer in layers(tokenizer.network)]
+    watched = {path: Watch() for path, _ in layers(network)}
+    hooks = [layer.register_forward_pre_hook(watched[path]) for path, layer in layers(network)]
     clips = 0
     try:
         for video in videos:
-            tokens = tokenizer.encode(video)
-            if "decoder" in tokenizer.halves:
-                tokenizer.decode(tokens)
+            run(video)
             clips += 1
     finally:
         for hook in hooks:
@@ -129,7 +73,7 @@ def calibrate(tokenizer: Tokenizer, videos: Iterable[Tensor]) -> Calibration:
         raise InputError("videos: expected at least one image or video to calibrate with, got none")
     found = {path: watch.best_range(path) for path, watch in watched.items() if watch.samples}
     ranges = {path: (low, high) for path, (low, high, noise) in found.items() if noise <= NOISE}
-    return Calibration(tokenizer.fingerprint, clips, ranges)
+    return Calibration(fingerprint, clips, ranges)
 
 
 class Watch:
@@ -144,7 +88,9 @@ class Watch:
         low, high = x.aminmax()
         self.low, self.high = min(self.low, float(low)), max(self.high, float(high))
         step = max(1, x.numel() // SAMPLES)
-        self.samples.append(x[:: step | 1].clone())  # odd, so that all channels are among them
+        while math.gcd(step, inputs[0].shape[-1]) > 1:  # or some channels would never be among them
+            step += 1
+        self.samples.append(x[::step].clone())
 
     def best_range(self, path: str) -> tuple[float, float, float]:
         """Its ends, and the rms error in mean absolute deviations, which rare huge values hardly raise."""
@@ -172,7 +118,7 @@ def layers(network: nn.Module) -> Iterator[tuple[str, Layer]]:
 
 
 def quantize(network: nn.Module, calibration: Calibration) -> None:
-    """Lets the layers that `calibration` names compute in integers. Parameters stay as they are.
+    """Lets the layers that `calibration` names compute in integers, and no others. Parameters stay as they are.
 
     Raises:
         InputError: where processor or PyTorch cannot.
@@ -192,16 +138,19 @@ def quantize(network: nn.Module, calibration: Calibration) -> None:
     }
     repeated = [f"{path}.spatial" for path, module in network.named_modules() if isinstance(module, Upsample)]
     repeated += [f"{path}.conv" for path, module in network.named_modules() if isinstance(module, ImageUpsample)]
+    kernels: dict[str, Any] = {}
     for path, grid in grids.items():
         layer = found[path]
         if path in repeated:
-            layer.kernel = UpsampledInt8(layer.weight, layer.bias, grid)
+            kernels[path] = UpsampledInt8(layer.weight, layer.bias, grid)
         elif isinstance(layer, SpatialConv):
-            layer.kernel = SpatialInt8(layer.weight, layer.bias, layer.stride, grid, handed_on.get(path))
+            kernels[path] = SpatialInt8(layer.weight, layer.bias, layer.stride, grid, handed_on.get(path))
         elif isinstance(layer, TemporalConv):
-            layer.kernel = TemporalInt8(layer.weight, layer.bias, layer.stride, grid)
+            kernels[path] = TemporalInt8(layer.weight, layer.bias, layer.stride, grid)
         else:
-            layer.kernel = PointwiseInt8(layer.weight, layer.bias, grid)
+            kernels[path] = PointwiseInt8(layer.weight, layer.bias, grid)
+    for path, layer in found.items():
+        layer.kernel = kernels.get(path)
 
 
 def restore(network: nn.Module) -> None:
@@ -235,8 +184,8 @@ def calibration_clips(
     photos = [path for path in files if is_image_path(path)]
     videos = [path for path in files if not is_image_path(path)]
     half = max(count // 2, count - len(videos))
-    chosen = spread(photos, half)
-    chosen += spread(videos, count - len(chosen))
+    chosen = evenly(photos, half)
+    chosen += evenly(videos, count - len(chosen))
     for path in chosen:
         with open_media(path) as media:
             pixels = np.stack([frame.pixels for frame in islice(media, frames)])
@@ -247,7 +196,7 @@ def calibration_clips(
             advance(1)
 
 
-def spread(files: list[Path], count: int) -> list[Path]:
+def evenly(files: list[Path], count: int) -> list[Path]:
     """`count` of them at even distances, or all."""
     count = min(count, len(files))
     return [files[i * len(files) // count] for i in range(count)]

@@ -21,7 +21,7 @@ import safetensors
 import torch
 from torch import Tensor
 
-from cosmotok.checkpoint.native import same_weights
+from cosmotok.checkpoint.fingerprint import same_weights
 from cosmotok.config import TokenizerConfig
 from cosmotok.errors import TokenFileError
 from cosmotok.media.atomic import atomic_path, write_error

@@ -5,24 +5,29 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cosmotok.build import build_network
+from cosmotok.build import build_network, network_of
 from cosmotok.checkpoint import native, reference
+from cosmotok.checkpoint.calibration import Calibration
 from cosmotok.checkpoint.contents import Checkpoint
-from cosmotok.checkpoint.find import load_checkpoint
+from cosmotok.checkpoint.fingerprint import fingerprint, same_weights
+from cosmotok.checkpoint.fit import fit, shapes_of
+from cosmotok.checkpoint.load import load_checkpoint
+from cosmotok.checkpoint.reference_files import Weights
 from cosmotok.checks import check_size, check_tensor, check_tokens
 from cosmotok.config import TokenizerConfig, find_model
 from cosmotok.devices import find_device, synchronize
 from cosmotok.errors import CheckpointError, InputError
 from cosmotok.foreign import one_line
-from cosmotok.network import HALVES, StreamState
-from cosmotok.quantization import Calibration, Precision, calibrate, quantize, restore
+from cosmotok.network import HALVES, Autoencoder, StreamState
+from cosmotok.quantization import Precision, calibrate, quantize, restore
 from cosmotok.streaming import StreamDecoder, StreamEncoder
 
 if TYPE_CHECKING:
@@ -40,12 +45,13 @@ class Tokenizer:
     Nothing tracks gradients here; train through `network`.
 
     Args:
-        config: the shape of the network. The weights are fresh; see `from_pretrained` for others.
+        config: the shape of the network.
+        network: of that shape, with its weights; with fresh ones unless given. See also `from_pretrained`.
     """
 
-    def __init__(self, config: TokenizerConfig) -> None:
+    def __init__(self, config: TokenizerConfig, network: Autoencoder | None = None) -> None:
         self.config = config
-        self.network = build_network(config).eval()
+        self.network = (build_network(config) if network is None else network).eval()
         self._fingerprint = ""
         self.precision: Precision = "float32"
         self.calibration: Calibration | None = None
@@ -63,7 +69,7 @@ class Tokenizer:
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
         precision: Precision = "float32",
-        weights: Literal["auto", "plain", "averaged"] = "auto",
+        weights: Weights = "auto",
         revision: str | None = None,
         token: str | bool | None = None,
     ) -> Tokenizer:
@@ -89,9 +95,7 @@ class Tokenizer:
         device = None if device is None else find_device(device)
         check_precision(precision, device, dtype)
         checkpoint = load_checkpoint(name, variant=variant, weights=weights, revision=revision, token=token)
-        tokenizer = cls.from_checkpoint(checkpoint).to(device, dtype)
-        tokenizer.calibration = native.read_calibration(Path(checkpoint.source))
-        return tokenizer.set_precision(precision)
+        return cls._of(checkpoint).to(device, dtype).set_precision(precision)
 
     @classmethod
     def from_reference_state_dict(cls, tensors: Mapping[str, Tensor], variant: str) -> Tokenizer:
@@ -108,33 +112,38 @@ class Tokenizer:
             CheckpointError: naming every key that is missing or has another shape.
         """
         config = reference.config_from_tensors(tensors, find_model(variant).config)
-        tokenizer = cls(config)
-        native_tensors = reference.to_native_state_dict(tensors, config, tokenizer.network.state_dict())
-        tokenizer._load(Checkpoint(config, native_tensors, variant))
-        return tokenizer
+        keys = reference.fit_reference(tensors, config, "tensors", halves=HALVES, is_unused=lambda key: True)
+        shapes = shapes_of(config)
+        native_tensors = {name: tensors[key].reshape(shapes[name]) for name, key in keys.items()}
+        return cls.from_checkpoint(Checkpoint(config, native_tensors, variant))
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> Tokenizer:
-        """The tokenizer of weights at hand, on the CPU in float32, with the halves that they have.
+        """The tokenizer of copies of the weights at hand, on the CPU in float32, with the halves that they have.
 
         Raises:
             CheckpointError: naming every tensor that is missing, unexpected or of another shape.
         """
-        tokenizer = cls(checkpoint.config)
-        for half in HALVES:
-            if half not in checkpoint.halves:
-                tokenizer.network.drop(half)
-        tokenizer._load(checkpoint)
+        return cls._of(replace(checkpoint, tensors={name: t.clone() for name, t in checkpoint.tensors.items()}))
+
+    @classmethod
+    def _of(cls, checkpoint: Checkpoint) -> Tokenizer:
+        """As `from_checkpoint`, with the weights themselves, which `checkpoint` loses: there is never more than one
+        tensor too many."""
+        tensors = checkpoint.tensors
+        fit(tensors, checkpoint.config, checkpoint.source)
+        weights = {name: tensors.pop(name).detach().to("cpu", torch.float32) for name in list(tensors)}
+        tokenizer = cls(checkpoint.config, network_of(checkpoint.config, weights))
+        tokenizer.calibration = checkpoint.calibration
         return tokenizer
 
     def to_checkpoint(self) -> Checkpoint:
-        """Config and weights, for the writers of `cosmotok.checkpoint`."""
-        return Checkpoint(self.config, dict(self.network.state_dict()), self.config.variant)
+        """Config, weights (not copied) and calibration, for the writers of `cosmotok.checkpoint`."""
+        return Checkpoint(self.config, dict(self.network.state_dict()), self.config.variant, self.calibration)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Writes `config.json`, `model.safetensors` and, once calibrated, `int8.json`, for `from_pretrained`."""
         native.write_folder(self.to_checkpoint(), Path(folder))
-        native.write_calibration(self.calibration, Path(folder))
 
     def push_to_hub(
         self,
@@ -170,21 +179,6 @@ class Tokenizer:
             )
             (Path(folder) / CARD_FILE).write_text(text, encoding="utf-8")
             return hub.publish(Path(folder), repo, token=token, private=private, revision=revision)
-
-    def _load(self, checkpoint: Checkpoint) -> None:
-        expected, tensors = self.network.state_dict(), checkpoint.tensors
-        problems = [f"missing {name}" for name in expected if name not in tensors]
-        problems += [f"unexpected {name}" for name in tensors if name not in expected]
-        problems += [
-            f"{name} has shape {list(tensors[name].shape)}, expected {list(tensor.shape)}"
-            for name, tensor in expected.items()
-            if name in tensors and tensors[name].shape != tensor.shape
-        ]
-        if problems:
-            raise CheckpointError(
-                f"{checkpoint.source}: weights do not fit {self.config.variant}: {reference.listed(problems)}"
-            )
-        self.network.load_state_dict(tensors)
 
     # Where it is -------------------------------------------------------------------------------------------------
 
@@ -223,7 +217,7 @@ class Tokenizer:
         smaller."""
         if self.dtype != torch.float32:
             return self._fingerprint
-        return native.fingerprint(self.network.state_dict())
+        return fingerprint(self.network.state_dict())
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Tokenizer:
         """Moves to a device, or to float32, float16 or bfloat16, in place; returns itself."""
@@ -286,10 +280,16 @@ class Tokenizer:
         precision = self.precision
         self.set_precision("float32")
         try:
-            self.calibration = calibrate(self, videos)
+            self.calibration = calibrate(self.network, self.fingerprint, self._compute, videos)
         finally:
             self.set_precision(precision)
         return self.calibration
+
+    def _compute(self, video: Tensor) -> None:
+        """Lets every layer that is here compute `video`."""
+        tokens = self.encode(video)
+        if "decoder" in self.halves:
+            self.decode(tokens)
 
     def set_precision(self, precision: Precision) -> Tokenizer:
         """How most layers compute: in `dtype` ("float32"), or in "int8" on a CPU with AVX-512 VNNI; returns itself.
@@ -304,7 +304,7 @@ class Tokenizer:
         check_precision(precision, self.device, self.dtype)
         if precision == "int8":
             self._check_not_compiled()
-            if self.calibration is None or not native.same_weights(self.calibration.fingerprint, self.fingerprint):
+            if self.calibration is None or not same_weights(self.calibration.fingerprint, self.fingerprint):
                 reason = "none" if self.calibration is None else "one of other weights"
                 raise InputError(
                     f'precision="int8": {self.config.variant} needs a calibration and has {reason}; make one with '

@@ -235,6 +235,8 @@ class Handler(BaseHTTPRequestHandler):
             raise RefusalError(404, "EntryNotFound")
         data, headers = found.commits[sha][name], {"X-Repo-Commit": sha}
         if not name.endswith(LARGE):
+            if name in self.hub.withheld:
+                raise RefusalError(404)
             return 200, headers | {"ETag": f'"{git_oid(data)}"'}, data
         oid = hashlib.sha256(data).hexdigest()
         self.hub.large[oid] = data

@@ -15,8 +15,8 @@ from torchscript import save_jit
 
 from cosmotok import Tokenizer
 from cosmotok.checkpoint.convert import convert_model
-from cosmotok.checkpoint.find import is_model, load_checkpoint
-from cosmotok.checkpoint.native import same_weights
+from cosmotok.checkpoint.fingerprint import same_weights
+from cosmotok.checkpoint.load import is_model, load_checkpoint
 from cosmotok.checkpoint.reference import HALF_KEYS, to_reference_state_dict
 from cosmotok.cli.app import app
 from cosmotok.errors import CheckpointError, ConfigError, CosmotokError, InputError, UnknownModelError

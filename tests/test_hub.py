@@ -267,6 +267,25 @@ def test_half_a_download_is_completed(server: HubServer, online: Client, offline
     assert server.downloaded() == ["decoder.jit"]
 
 
+def test_a_download_cut_off_before_the_calibration(
+    server: HubServer, online: Client, offline: Client, tmp_path: Path
+) -> None:
+    commit = list(put(server, "some/model", NATIVE | {"int8.json": b"{}"}).commits)[-1]
+    server.withheld.add("int8.json")
+    assert "404" in str(refusal(online, "some/model", revision=commit, cache_dir=tmp_path))
+    assert "offline mode" in str(refusal(offline, "some/model", revision=commit, cache_dir=tmp_path))
+    server.withheld.clear()
+    folder = online.fetch("some/model", revision=commit, cache_dir=tmp_path)
+    assert {path.name for path in folder.iterdir()} == {*NATIVE, "int8.json"}
+
+
+def test_the_config_of_our_own_models_comes_alone(server: HubServer, online: Client, tmp_path: Path) -> None:
+    put(server, "some/model", NATIVE)
+    folder = online.fetch("some/model", cache_dir=tmp_path, config_only=True)
+    assert {path.name for path in folder.iterdir()} == {"config.json"}
+    assert {path.name for path in online.fetch("some/model", cache_dir=tmp_path).iterdir()} == set(NATIVE)
+
+
 def test_private(server: HubServer, online: Client, tmp_path: Path) -> None:
     put(server, "me/secret", NATIVE, private=True, readers={"reader"})
     for options in ({}, {"token": False}):

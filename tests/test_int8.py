@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 import cosmotok.cli.calibrate  # noqa: F401 - registers the verb
 from cosmotok import Tokenizer
+from cosmotok.checkpoint.calibration import Calibration
 from cosmotok.cli import app
 from cosmotok.errors import CheckpointError, InputError
 from cosmotok.kernels import int8
@@ -24,7 +26,7 @@ from cosmotok.kernels.int8 import Grid, PointwiseInt8, SpatialInt8, TemporalInt8
 from cosmotok.media import write_image
 from cosmotok.metrics.quality import RunningQuality
 from cosmotok.pipeline import to_pixels
-from cosmotok.quantization import Calibration, calibration_clips, layers
+from cosmotok.quantization import Watch, calibration_clips, layers
 
 pytestmark = pytest.mark.usefixtures("int8_at_hand")
 
@@ -244,6 +246,26 @@ def test_a_layer_with_few_huge_inputs_stays_float32():
     assert block.conv2.kernel is not None
 
 
+def test_a_smaller_calibration_leaves_no_old_integer_layers():
+    tokenizer = calibrated("cv4x8x8")
+    few = dict(list(tokenizer.calibration.ranges.items())[:3])
+    tokenizer.calibration = replace(tokenizer.calibration, ranges=few)
+    tokenizer.set_precision("int8")
+    assert {name for name, layer in layers(tokenizer.network) if layer.kernel is not None} == set(few)
+    tokenizer.calibration = replace(tokenizer.calibration, ranges=few | {"nowhere": (0.0, 1.0)})
+    with pytest.raises(CheckpointError):
+        tokenizer.set_precision("int8")
+    assert {name for name, layer in layers(tokenizer.network) if layer.kernel is not None} == set(few)
+
+
+@pytest.mark.parametrize("channels", [96, 3, 64, 7])
+def test_every_channel_is_among_the_activations_looked_at(channels):
+    watch = Watch()
+    x = torch.arange(channels).float().expand(1, 1, 1, 9 * 1024 // channels, channels)
+    watch(torch.nn.Identity(), (x,))
+    assert set(torch.cat(watch.samples).tolist()) == set(range(channels))
+
+
 def test_calibration_of_other_weights_is_refused():
     tokenizer, other = calibrated("cv4x8x8"), fresh("cv4x8x8", seed=1)
     other.calibration = tokenizer.calibration
@@ -276,7 +298,7 @@ def test_refusals(monkeypatch):
     tokenizer = fresh("cv4x8x8")
     with pytest.raises(InputError, match="precision='int4': expected 'float32' or 'int8'"):
         Tokenizer.from_pretrained("cv4x8x8-tiny", precision="int4")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="runs on the CPU, not on device=cuda"):
+    with pytest.raises(InputError, match="runs on the CPU, not on device=cuda|not on this machine"):
         Tokenizer.from_pretrained("cv4x8x8-tiny", precision="int8", device="cuda")
     with pytest.raises(InputError, match=r"needs dtype=torch\.float32.* got torch\.bfloat16"):
         Tokenizer.from_pretrained("cv4x8x8-tiny", precision="int8", dtype=torch.bfloat16)

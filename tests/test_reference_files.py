@@ -434,7 +434,7 @@ def test_all_that_is_wrong_is_named(tmp_path):
     message = refused(path)
     assert "missing encoder.mid.block_1.conv1.0.conv3d.weight" in message
     assert "decoder.norm_out.norm.weight has shape [3], expected [16]" in message
-    assert "unknown encoder.mid.block_3.conv1.0.conv3d.weight" in message
+    assert "unexpected encoder.mid.block_3.conv1.0.conv3d.weight" in message
     assert "decoder.norm_out.norm.bias is torch.int64" in message
 
 

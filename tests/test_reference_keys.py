@@ -150,7 +150,7 @@ def test_all_missing_and_misshapen_keys_are_in_one_error():
     assert "missing encoder.mid.block_1.conv1.0.conv3d.weight" in message
     assert "missing decoder.up.1.upsample.conv2.conv3d.bias" in message
     assert "decoder.norm_out.norm.weight has shape [3], expected [16]" in message
-    assert "encoder.mid.attn_1.1.q.conv3d.weight has shape [8, 32, 1, 1, 1], expected [32, 32]" in message
+    assert "encoder.mid.attn_1.1.q.conv3d.weight has shape [8, 32, 1, 1, 1], expected [32, 32, 1, 1, 1]" in message
 
 
 @pytest.mark.parametrize(

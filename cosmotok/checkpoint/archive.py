@@ -13,6 +13,7 @@ from typing import IO, Any, Protocol
 import torch
 from torch import Tensor
 
+from cosmotok.checkpoint.files import read_into
 from cosmotok.checkpoint.unpickle import Inert, StoredTensor, unpickle
 from cosmotok.errors import CheckpointError
 
@@ -31,7 +32,11 @@ BIG_ENDIAN = "was written on a big-endian machine; save it again on another one"
 AGAIN = "fetch or copy it again"
 
 
-def read_tensors(path: Path, select: Callable[[list[str]], Iterable[str]] = lambda names: names) -> dict[str, Tensor]:
+def read_tensors(
+    path: Path,
+    select: Callable[[list[str]], Iterable[str]] = lambda names: names,
+    has_value: Callable[[str], bool] = lambda name: True,
+) -> dict[str, Tensor]:
     """The tensors in a TorchScript archive or a file of `torch.save`, by dotted name: `encoder.conv_in.weight`.
 
     Names are made of modules' attributes and of the keys of nested dicts.
@@ -39,9 +44,10 @@ def read_tensors(path: Path, select: Callable[[list[str]], Iterable[str]] = lamb
     Args:
         select: chooses from all names those to read. What is not chosen, such as an optimizer's state, takes neither
             time nor memory.
+        has_value: of which of those the numbers are read. The others are on the meta device: shapes alone.
 
     Returns:
-        The tensors chosen, on the CPU, in the dtypes of the file.
+        The tensors chosen, on the CPU, in the dtypes of the file, each in memory of its own.
 
     Raises:
         CheckpointError: for a file that is missing, damaged or of another kind, or that would run code, unpack to
@@ -53,11 +59,11 @@ def read_tensors(path: Path, select: Callable[[list[str]], Iterable[str]] = lamb
         if start.startswith(b"PK"):
             with zipfile.ZipFile(file) as archive:
                 records = ZipRecords(archive, os.fstat(file.fileno()).st_size)
-                return tensors_of(records.root, records, select)
+                return tensors_of(records.root, records, select, has_value)
         if start.startswith(b"version https://git-lfs"):
             raise CheckpointError("is a pointer of Git LFS, not the weights; run `git lfs pull` in its folder")
         root, old_records = read_old(file)
-        return tensors_of(root, old_records, select)
+        return tensors_of(root, old_records, select, has_value)
 
 
 @contextlib.contextmanager
@@ -165,11 +171,11 @@ def read_old(file: IO[bytes]) -> tuple[Any, OldRecords]:
         magic = None
     if magic != OLD_MAGIC:
         raise CheckpointError(f"is damaged, or no file of PyTorch; {AGAIN}")
-    _, machine, root, order = (unpickle(head) for _ in range(4))
+    widths: dict[str, int] = {}
+    _, machine, root, order = (unpickle(head, widths) for _ in range(4))
     if isinstance(machine, dict) and machine.get("little_endian") is False:
         raise CheckpointError(BIG_ENDIAN)
     file.seek(head.tell())
-    widths = {t.storage: t.width for t in named_tensors(root).values()}
     places = {}
     for record in order:
         numbers = int.from_bytes(file.read(8), "little")
@@ -180,26 +186,27 @@ def read_old(file: IO[bytes]) -> tuple[Any, OldRecords]:
     return root, OldRecords(file, places)
 
 
-def read_into(file: IO[bytes], buffer: memoryview) -> int:
-    done = 0
-    while done < len(buffer) and (count := file.readinto(buffer[done:])):  # type: ignore[attr-defined]
-        done += count
-    return done
-
-
-def tensors_of(root: Any, records: Records, select: Callable[[list[str]], Iterable[str]]) -> dict[str, Tensor]:
+def tensors_of(
+    root: Any, records: Records, select: Callable[[list[str]], Iterable[str]], has_value: Callable[[str], bool]
+) -> dict[str, Tensor]:
     stored = named_tensors(root)
     storages: dict[str, Tensor] = {}
     tensors = {}
     for name in select(list(stored)):
-        check_tensor(name, stored[name], records)
-        record = stored[name].storage
-        if record not in storages:
-            storages[record] = torch.empty(stored[name].storage_bytes, dtype=torch.uint8)
-            if records.fill(record, storages[record].numpy().data) != stored[name].storage_bytes:
+        tensor = stored[name]
+        check_tensor(name, tensor, records)
+        if not has_value(name):
+            tensors[name] = torch.empty(tensor.size, dtype=tensor.dtype, device="meta")
+            continue
+        is_shared = tensor.storage in storages
+        if not is_shared:
+            storages[tensor.storage] = torch.empty(tensor.storage_bytes, dtype=torch.uint8)
+            if records.fill(tensor.storage, storages[tensor.storage].numpy().data) != tensor.storage_bytes:
                 raise CheckpointError(f"is truncated in {name}; {AGAIN}")
-        flat = storages[record].view(stored[name].dtype)
-        tensors[name] = flat.as_strided(stored[name].size, stored[name].stride, stored[name].offset)
+        flat = storages[tensor.storage].view(tensor.dtype)
+        view = flat.as_strided(tensor.size, tensor.stride, tensor.offset)
+        is_whole = not is_shared and view.is_contiguous() and view.nbytes == tensor.storage_bytes
+        tensors[name] = view if is_whole else view.clone(memory_format=torch.contiguous_format)
     return tensors
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 from cosmotok.checkpoint import diffusers_files, native, reference_files
 from cosmotok.checkpoint.contents import Checkpoint
-from cosmotok.checkpoint.find import Weights, load_checkpoint
+from cosmotok.checkpoint.fingerprint import fingerprint
+from cosmotok.checkpoint.load import load_checkpoint
+from cosmotok.checkpoint.reference_files import Weights
 from cosmotok.config import suggest
 from cosmotok.errors import InputError
 from cosmotok.media.atomic import same_file
-from cosmotok.tokenizer import Tokenizer
 
 __all__ = ["FORMATS", "convert_model"]
 
@@ -55,13 +56,12 @@ def convert_model(
     if same_file(target, Path(source)):
         raise InputError(f"{target}: is the source itself, which is never overwritten; choose another folder")
     checkpoint = load_checkpoint(source, variant=variant, weights=weights, revision=revision, token=token)
-    tokenizer = Tokenizer.from_checkpoint(checkpoint)  # refuses what does not fit
     FORMATS[to](checkpoint, target)
     return {
         "model": checkpoint.config.variant,
         "from": checkpoint.source,
         "to": to,
-        "parameters": tokenizer.parameters,
-        "fingerprint": tokenizer.fingerprint,
+        "parameters": sum(tensor.numel() for tensor in checkpoint.tensors.values()),
+        "fingerprint": fingerprint(checkpoint.tensors),
         "output": str(target),
     }

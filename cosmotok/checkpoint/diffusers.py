@@ -18,14 +18,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from cosmotok.build import build_network
 from cosmotok.checkpoint.contents import Checkpoint
-from cosmotok.checkpoint.reference import listed
+from cosmotok.checkpoint.fit import fit, shapes_of
 from cosmotok.config import TokenizerConfig, find_model, list_models, suggest
-from cosmotok.errors import CheckpointError, ConfigError
+from cosmotok.errors import ConfigError
 from cosmotok.network import HALVES
 
 __all__ = [
@@ -33,6 +31,7 @@ __all__ = [
     "config_from_diffusers",
     "config_to_diffusers",
     "diffusers_key",
+    "fit_diffusers",
     "obstacles",
     "tensors_from_diffusers",
     "tensors_to_diffusers",
@@ -223,31 +222,23 @@ def diffusers_shape(shape: Sequence[int]) -> tuple[int, ...]:
     return (*shape[:2], *KERNELS[len(shape)]) if len(shape) > 1 else tuple(shape)
 
 
-def tensors_from_diffusers(tensors: Mapping[str, Tensor], config: TokenizerConfig, source: str) -> dict[str, Tensor]:
-    """diffusers' tensors under our names and in our shapes.
+def fit_diffusers(tensors: Mapping[str, Tensor], config: TokenizerConfig, source: str) -> dict[str, str]:
+    """Our names of all parameters to diffusers' keys, once `tensors`, by diffusers' keys, are known to fit.
 
     Raises:
         CheckpointError: naming what is missing, unexpected, or of another shape or type.
     """
-    stages = len(config.encoder_multipliers) + len(config.decoder_multipliers)
-    if config.blocks * stages > len(tensors):  # a config gone wrong must not build a giant
-        raise CheckpointError(
-            f"{source}: holds {len(tensors)} tensors, fewer than num_layers={config.blocks} times {stages} stages; "
-            "is it another model's config?"
-        )
-    ours = native_shapes(config)
-    keys = {name: diffusers_key(name) for name in ours}
-    problems = [f"missing {key}" for key in keys.values() if key not in tensors]
-    expected = set(keys.values())
-    problems += [f"unexpected {key}" for key in tensors if key not in expected]
-    for name, shape in ours.items():
-        tensor, wanted = tensors.get(keys[name]), diffusers_shape(shape)
-        if tensor is not None and tuple(tensor.shape) != wanted:
-            problems.append(f"{keys[name]} has shape {list(tensor.shape)}, expected {list(wanted)}")
-        elif tensor is not None and not tensor.is_floating_point():
-            problems.append(f"{keys[name]} is {tensor.dtype}, expected floating point")
-    refuse(problems, f"{source}: weights do not fit {config.variant}")
-    return {name: tensors[keys[name]].reshape(shape) for name, shape in ours.items()}
+    return fit(tensors, config, source, key=diffusers_key, shape=diffusers_shape, halves=HALVES)
+
+
+def tensors_from_diffusers(tensors: Mapping[str, Tensor], config: TokenizerConfig, source: str) -> dict[str, Tensor]:
+    """diffusers' tensors under our names and in our shapes.
+
+    Raises:
+        CheckpointError: as `fit_diffusers`.
+    """
+    keys, shapes = fit_diffusers(tensors, config, source), shapes_of(config)
+    return {name: tensors[key].reshape(shapes[name]) for name, key in keys.items()}
 
 
 def tensors_to_diffusers(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -256,25 +247,11 @@ def tensors_to_diffusers(checkpoint: Checkpoint) -> dict[str, Tensor]:
     Raises:
         CheckpointError: where they do not fit the checkpoint's config.
     """
-    tensors = {
+    fit(checkpoint.tensors, checkpoint.config, checkpoint.source, halves=HALVES)
+    return {
         diffusers_key(name): tensor.detach().cpu().reshape(diffusers_shape(tensor.shape)).contiguous()
         for name, tensor in checkpoint.tensors.items()
     }
-    tensors_from_diffusers(tensors, checkpoint.config, checkpoint.source)
-    return tensors
-
-
-def native_shapes(config: TokenizerConfig) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the parameters of our network, of which no memory is taken."""
-    with torch.device("meta"):
-        network = build_network(config)
-    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-
-
-def refuse(problems: Sequence[str], what: str) -> None:
-    """Raises CheckpointError if there are problems, with the first of them."""
-    if problems:
-        raise CheckpointError(f"{what}: {listed(problems)}")
 
 
 def obstacles(config: TokenizerConfig, halves: Collection[str] = tuple(HALVES)) -> dict[str, bool]:

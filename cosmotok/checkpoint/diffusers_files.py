@@ -15,30 +15,28 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
-from torch import Tensor
 
-from cosmotok.checkpoint.contents import Checkpoint, make_folder
+from cosmotok.checkpoint.contents import Checkpoint
 from cosmotok.checkpoint.diffusers import (
     CLASS,
     config_from_diffusers,
     config_to_diffusers,
+    fit_diffusers,
     obstacles,
-    refuse,
-    tensors_from_diffusers,
     tensors_to_diffusers,
 )
+from cosmotok.checkpoint.files import CONFIG_FILE, make_folder, read_json
+from cosmotok.checkpoint.fit import refuse, shapes_of
 from cosmotok.checkpoint.native import WEIGHTS_FILE as NATIVE_WEIGHTS_FILE
-from cosmotok.checkpoint.native import read_safetensors
+from cosmotok.checkpoint.safetensors_file import SafetensorsFile
 from cosmotok.config import TokenizerConfig
 from cosmotok.errors import CheckpointError, ConfigError
 from cosmotok.media.atomic import atomic_path
 
 __all__ = ["is_diffusers_folder", "read_diffusers", "write_diffusers"]
 
-CONFIG_FILE = "config.json"
 WEIGHTS = "diffusion_pytorch_model"
 INDEX = re.compile(rf"{WEIGHTS}\.safetensors\.index(\.\w+)?\.json")
 SHARD = re.compile(r".*-\d{5}-of-\d{5}(\.\w+)?\.safetensors")
@@ -49,42 +47,49 @@ SHARD = re.compile(r".*-\d{5}-of-\d{5}(\.\w+)?\.safetensors")
 
 def is_diffusers_folder(folder: Path) -> bool:
     """Whether diffusers wrote the model in `folder`, or the one in its `vae/`, whatever class it is of."""
-    return find_config(folder) is not None
+    return config_path_in(folder) is not None
 
 
-def read_diffusers(path: Path) -> Checkpoint:
+def read_diffusers(path: Path, values: bool = True) -> Checkpoint:
     """The autoencoder that diffusers' `save_pretrained` wrote; tensors keep their dtype.
 
     Args:
         path: its folder; a pipeline's folder with `vae/`; or one weights file, where there are several variants.
+        values: False for the shapes of the weights alone.
 
     Raises:
         CheckpointError: where a file is missing, damaged or another class's, where the config is none that our network
             computes, or where the weights do not fit it, naming the tensors.
     """
-    weights, config_path = None, find_config(path)
+    weights, config_path = None, config_path_in(path)
     if path.is_file():
-        weights, config_path = path, find_config(path.parent)
+        weights, config_path = path, config_path_in(path.parent)
         if SHARD.fullmatch(path.name):
             raise CheckpointError(f"{path}: is one of several parts of a model; give the folder {path.parent}")
     if config_path is None:
         raise CheckpointError(f"{path}: no {CONFIG_FILE} of diffusers there; expected an {CLASS}, also as vae/")
-    values = read_json(config_path)
-    if values["_class_name"] != CLASS:
-        raise CheckpointError(f"{config_path}: is of class {values['_class_name']}; expected {CLASS}")
+    facts = read_json(config_path)
+    if facts["_class_name"] != CLASS:
+        raise CheckpointError(f"{config_path}: is of class {facts['_class_name']}; expected {CLASS}")
     try:
-        config = config_from_diffusers(values)
+        config = config_from_diffusers(facts)
     except ConfigError as error:
         raise CheckpointError(f"{config_path}: {error}") from None
     weights = weights or find_weights(config_path.parent)
     if INDEX.fullmatch(weights.name):
-        return Checkpoint(config, tensors_from_diffusers(read_shards(weights), config, str(weights)), str(weights))
-    tensors, metadata = read_safetensors(weights)
-    native = tensors_from_diffusers(tensors, config, str(weights))
-    return Checkpoint(with_our_facts(config, metadata), native, str(weights))
+        files = shards_of(weights)
+    else:
+        files = [SafetensorsFile(weights)]
+        config = with_our_facts(config, files[0].metadata)
+    tensors = {key: tensor for file in files for key, tensor in file.tensors.items()}
+    keys, shapes = fit_diffusers(tensors, config, str(weights)), shapes_of(config)
+    if values:
+        tensors = {key: tensor for file in files for key, tensor in file.read(file.tensors).items()}
+    native = {name: tensors[key].reshape(shapes[name]) for name, key in keys.items()}
+    return Checkpoint(config, native, str(weights))
 
 
-def find_config(folder: Path) -> Path | None:
+def config_path_in(folder: Path) -> Path | None:
     """The `config.json` of a diffusers model in `folder` or its `vae/`."""
     for path in (folder / CONFIG_FILE, folder / "vae" / CONFIG_FILE):
         try:
@@ -93,16 +98,6 @@ def find_config(folder: Path) -> Path | None:
         except CheckpointError:
             continue
     return None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not readable JSON ({error})") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}")
-    return values
 
 
 def find_weights(folder: Path) -> Path:
@@ -125,21 +120,21 @@ def find_weights(folder: Path) -> Path:
     raise CheckpointError(f"{folder}: no {WEIGHTS}.safetensors; the model's weights are missing")
 
 
-def read_shards(index: Path) -> dict[str, Tensor]:
-    """All tensors of a model in several files."""
+def shards_of(index: Path) -> list[SafetensorsFile]:
+    """The files of a model that is in several, which hold what its index says."""
     places = read_json(index).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise CheckpointError(f"{index}: expected weight_map, an object of tensor names to file names")
-    tensors: dict[str, Tensor] = {}
+    files = []
     for name in sorted(set(places.values())):
         if Path(name).name != name or not name.endswith(".safetensors"):
             raise CheckpointError(f"{index}: {name!r} is no .safetensors file beside it")
-        part, _ = read_safetensors(index.parent / name)
-        strays = [f"{key} in {name}" for key in part if places.get(key) != name]
-        lost = [f"no {key} in {name}" for key, place in places.items() if place == name and key not in part]
+        file = SafetensorsFile(index.parent / name)
+        strays = [f"{key} in {name}" for key in file.tensors if places.get(key) != name]
+        lost = [f"no {key} in {name}" for key, place in places.items() if place == name and key not in file.tensors]
         refuse(strays + lost, f"{index}: does not match its files")
-        tensors |= part
-    return tensors
+        files.append(file)
+    return files
 
 
 def with_our_facts(config: TokenizerConfig, metadata: Mapping[str, str]) -> TokenizerConfig:

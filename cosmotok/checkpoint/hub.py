@@ -25,11 +25,12 @@ from huggingface_hub.utils import (
     RevisionNotFoundError,
 )
 
+from cosmotok.checkpoint.calibration import CALIBRATION_FILE
 from cosmotok.checkpoint.card import CARD_FILE, is_generated
-from cosmotok.checkpoint.native import CONFIG_FILE, WEIGHTS_FILE
+from cosmotok.checkpoint.files import CONFIG_FILE
+from cosmotok.checkpoint.native import WEIGHTS_FILE
 from cosmotok.config import find_model
 from cosmotok.errors import CheckpointError, CosmotokError, InputError, UnknownModelError
-from cosmotok.quantization import CALIBRATION_FILE
 
 __all__ = ["fetch", "hub_id", "publish"]
 
@@ -80,6 +81,7 @@ def fetch(
     cache_dir: str | Path | None = None,
     offline: bool = False,
     halves: Collection[str] = BOTH,
+    config_only: bool = False,
 ) -> Path:
     """Downloads the one model in the Hub repository `repo` to the cache, unless it is there already.
 
@@ -96,6 +98,7 @@ def fetch(
         cache_dir: folder of the cache, if not the usual one.
         offline: use the cache alone.
         halves: "encoder" or "decoder" for one of `encoder.jit` and `decoder.jit`. Other files hold both.
+        config_only: leaves out the weights of our own format, whose config says all.
 
     Returns:
         The folder of the snapshot, which keeps the repository's layout. It may hold more than what was asked for.
@@ -120,7 +123,7 @@ def fetch(
             "(without HF_HUB_OFFLINE), or pass a local folder"
         )
     try:
-        return download(repo, revision, token, cache, frozenset(halves), known=folder)
+        return download(repo, revision, token, cache, frozenset(halves), folder, config_only)
     except CosmotokError:
         raise
     except Exception as error:  # the client has dozens of its own, for every network trouble
@@ -138,6 +141,7 @@ def download(
     cache: Path,
     halves: frozenset[str],
     known: Path | None,
+    config_only: bool,
 ) -> Path:
     """`fetch` from the Hub itself; raises whatever its client does.
 
@@ -161,6 +165,8 @@ def download(
 
     if choice.config:
         check_config(get(choice.config, info.sha), repo, choice)
+        if config_only and choice.writer == "cosmotok":
+            return get(choice.config, info.sha).parent
     paths = [get(name, info.sha) for name in choice.weights]
     if info.sha not in (revision, known.name if known else None):
         # Asked for by the branch's name, the client notes in the cache which commit that is. This comes last, so
@@ -173,7 +179,8 @@ def choose(names: Iterable[str], halves: Collection[str] = BOTH) -> Choice | Non
     """Which of a repository's files to fetch; None if they hold no model."""
     present = set(names)
     if {CONFIG_FILE, WEIGHTS_FILE} <= present:
-        return Choice("cosmotok", CONFIG_FILE, (WEIGHTS_FILE, *({CALIBRATION_FILE} & present)))
+        # The weights last, so that a snapshot that has them has all, wherever its download was cut off.
+        return Choice("cosmotok", CONFIG_FILE, (*({CALIBRATION_FILE} & present), WEIGHTS_FILE))
     for folder in ("", "vae/"):
         weights = diffusers_weights(present, folder)
         if weights and folder + CONFIG_FILE in present:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
 from torch import Tensor
 
+from cosmotok.checkpoint.fit import fit
 from cosmotok.config import FSQ_LEVELS, TokenizerConfig
 from cosmotok.errors import CheckpointError
 
 __all__ = [
     "HALF_KEYS",
     "config_from_tensors",
+    "fit_reference",
     "is_unused",
-    "listed",
     "patch_of",
     "reference_key",
-    "to_native_state_dict",
     "to_reference_state_dict",
 ]
 
@@ -32,7 +32,6 @@ UNUSED = re.compile(
     r"|(encoder\.down|decoder\.up)\.\d+\.(down|up)sample\.conv[123]?\.(conv3d\.)?(weight|bias)"
 )
 """What published files hold besides parameters in use: buffers, and the resampling of stages that keep the size."""
-LISTED = 12
 MAX_WIDTH = 1 << 16
 
 # Our name of a parameter to the reference's, applied in this order. Rules of the first table hold for both
@@ -77,52 +76,51 @@ def is_unused(key: str) -> bool:
     return UNUSED.fullmatch(key) is not None
 
 
-def listed(problems: Sequence[str]) -> str:
-    """All of them, or the first dozen and how many more."""
-    more = len(problems) - LISTED
-    return "; ".join(problems[:LISTED]) + (f"; and {more} more" if more > 0 else "")
-
-
-def to_native_state_dict(
-    tensors: Mapping[str, Tensor], config: TokenizerConfig, native: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """Reference tensors under our names and in our shapes; what the network does not use is left out.
+def fit_reference(
+    tensors: Mapping[str, Tensor],
+    config: TokenizerConfig,
+    source: str,
+    *,
+    halves: Collection[str] = (),
+    is_unused: Callable[[str], bool] = is_unused,
+) -> dict[str, str]:
+    """Our names of the parameters to the published keys, once `tensors`, by published keys, are known to fit.
 
     Args:
-        native: the network's own state dict, for names and shapes.
+        halves: that have to be there; none for those of which there is anything.
+        is_unused: which other keys are nothing to worry about.
 
     Raises:
-        CheckpointError: naming every missing key, and every key of another shape.
+        CheckpointError: naming every key that is missing, unexpected, or of another shape or type.
     """
-    found, problems = {}, []
-    for name, expected in native.items():
-        key = reference_key(name, config)
-        if key not in tensors:
-            problems.append(f"missing {key}")
-            continue
-        tensor = tensors[key]
-        # A factorized kernel holds axes of length 1 that ours does not have.
-        if drop_unit_axes(tensor.shape) != drop_unit_axes(expected.shape):
-            problems.append(f"{key} has shape {list(tensor.shape)}, expected {list(expected.shape)} (axes of 1 aside)")
-            continue
-        found[name] = tensor.reshape(expected.shape)
-    if problems:
-        raise CheckpointError(f"weights do not fit {config.variant}: {listed(problems)}")
-    return found
+    return fit(
+        tensors,
+        config,
+        source,
+        key=lambda name: reference_key(name, config),
+        shape=lambda shape: reference_shape(shape, config),
+        is_unused=is_unused,
+        halves=halves,
+    )
+
+
+def reference_shape(shape: Sequence[int], config: TokenizerConfig) -> tuple[int, ...]:
+    """The published shape of a parameter of ours: 3-D kernels (O, I, T, H, W) of the video or 2-D ones of the image
+    network."""
+    axes = 5 if config.kind == "video" else 4
+    if len(shape) == 4 and axes == 5:  # spatial
+        return (*shape[:2], 1, *shape[2:])
+    if len(shape) > 1:  # temporal, or a matrix for each position
+        return (*shape, *(1,) * (axes - len(shape)))
+    return tuple(shape)
 
 
 def to_reference_state_dict(tensors: Mapping[str, Tensor], config: TokenizerConfig) -> dict[str, Tensor]:
-    """Our tensors under the published keys, as the 3-D kernels (O, I, T, H, W) of the video or 2-D ones of the image
-    network; inverse of `to_native_state_dict`."""
-    axes = 5 if config.kind == "video" else 4
-    found = {}
-    for name, tensor in tensors.items():
-        if tensor.ndim == 4 and axes == 5:  # spatial
-            tensor = tensor.unsqueeze(2)
-        elif tensor.ndim > 1:  # temporal, or a matrix for each position
-            tensor = tensor.reshape(*tensor.shape, *(1,) * (axes - tensor.ndim))
-        found[reference_key(name, config)] = tensor.contiguous()
-    return found
+    """Our tensors under the published keys and in the published shapes."""
+    return {
+        reference_key(name, config): tensor.reshape(reference_shape(tensor.shape, config)).contiguous()
+        for name, tensor in tensors.items()
+    }
 
 
 def config_from_tensors(tensors: Mapping[str, Tensor], config: TokenizerConfig) -> TokenizerConfig:
@@ -216,7 +214,3 @@ def number_of(tensors: Iterable[str], prefix: str, suffix: str) -> int:
     """How many consecutive numbers from 0 on stand between prefix and suffix in the keys."""
     keys = set(tensors)
     return next(i for i in count() if f"{prefix}{i}{suffix}" not in keys)
-
-
-def drop_unit_axes(shape: Iterable[int]) -> tuple[int, ...]:
-    return tuple(n for n in shape if n != 1)

@@ -12,16 +12,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from cosmotok.build import build_network
 from cosmotok.checkpoint.archive import read_tensors
-from cosmotok.checkpoint.contents import Checkpoint, make_folder
+from cosmotok.checkpoint.contents import Checkpoint
+from cosmotok.checkpoint.files import CONFIG_FILE, make_folder
+from cosmotok.checkpoint.fit import refuse, shapes_of
 from cosmotok.checkpoint.reference import (
     HALF_KEYS,
     config_from_tensors,
+    fit_reference,
     is_unused,
-    listed,
-    reference_key,
-    to_native_state_dict,
     to_reference_state_dict,
 )
 from cosmotok.checkpoint.variant import Description, evidence_of, find_config
@@ -30,11 +29,10 @@ from cosmotok.errors import CheckpointError, ConfigError
 from cosmotok.media.atomic import atomic_path
 from cosmotok.network import HALVES
 
-__all__ = ["read_reference", "write_reference"]
+__all__ = ["Weights", "read_reference", "write_reference"]
 
 FROZEN = "no tensors go by names (a frozen TorchScript file keeps none; take the one before freezing)"
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.pt"
+MODEL_FILE = "model.pt"
 HALF_FILES = ("encoder.jit", "decoder.jit")
 WHOLE_FILES = re.compile(r"autoencoder\.jit|model\.pt|iter_\d+\.pt")
 """Where one half missing is no choice, but a defect."""
@@ -45,11 +43,17 @@ KEY = re.compile(
     r"(?P<key>(encoder|decoder|quant_conv|post_quant_conv|quantizer|inv_quant)[.-].+)"
 )
 """A key, as training checkpoints wrap it: `model.network.encoder...`, or averaged `model.ema.network-encoder-...`."""
+LEVELS = ("quantizer._levels", "inv_quant.quantizer._levels", "inv_quant._levels")
+"""Buffers with the levels of FSQ."""
 AVERAGE = re.compile(r"(.*\.)?(ema|model_ema|ema_model)\.")
 
 
 def read_reference(
-    path: Path, variant: str | None = None, names: Sequence[str] = (), weights: Weights = "auto"
+    path: Path,
+    variant: str | None = None,
+    names: Sequence[str] = (),
+    weights: Weights = "auto",
+    values: bool = True,
 ) -> Checkpoint:
     """The tokenizer in files of the published code, or in one half's file alone. Nothing in them is run.
 
@@ -59,27 +63,33 @@ def read_reference(
         variant: the published name of what it is, where the files do not tell.
         names: more names that may tell, such as that of a repository, besides those of file and folder.
         weights: of a training checkpoint, the plain ones or their running average; "auto" prefers the average.
+        values: False for the shapes of the weights alone.
 
     Raises:
         CheckpointError: for files that are missing, damaged or unsafe, a variant that is not to be found or is
             contradicted, and naming every tensor that is missing, unknown or misshapen.
     """
     files = files_in(path) if path.is_dir() else [path]
-    folder = files[0].parent
-    tensors: dict[str, Tensor] = {}
+    folder, source = files[0].parent, str(path)
+    shapes: dict[str, Tensor] = {}
     for file in files:
-        for key, tensor in read_network(file, weights).items():
-            if key in tensors and not torch.equal(tensors[key], tensor):
-                raise CheckpointError(f"{folder}: {' and '.join(f.name for f in files)} differ in {key}")
-            tensors[key] = tensor
-    source = str(path)
+        shapes |= read_network(file, weights, values=False)
     try:
         description = read_description(folder / CONFIG_FILE)
-        config = config_of(tensors, variant, description, [*names_of(files[0]), *names])
-        check_halves(tensors, files, description)
-        return Checkpoint(config, native_tensors(tensors, config), source)
+        config = config_of(shapes, variant, description, [*names_of(files[0]), *names])
+        check_halves(shapes, files, description)
     except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{source}: {error}") from None
+    keys, native = fit_reference(shapes, config, source), shapes_of(config)
+    tensors = shapes
+    if values:
+        tensors = {}
+        for file in files:
+            for key, tensor in read_network(file, weights).items():
+                if key in tensors and not torch.equal(tensors[key], tensor):
+                    raise CheckpointError(f"{folder}: {' and '.join(f.name for f in files)} differ in {key}")
+                tensors[key] = tensor
+    return Checkpoint(config, {name: tensors[key].reshape(native[name]) for name, key in keys.items()}, source)
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -87,7 +97,7 @@ def files_in(folder: Path) -> list[Path]:
     halves = [folder / name for name in HALF_FILES if (folder / name).exists()]
     if len(halves) == 2:
         return halves
-    for name in ("autoencoder.jit", WEIGHTS_FILE):
+    for name in ("autoencoder.jit", MODEL_FILE):
         if (folder / name).exists():
             return [folder / name]
     iterations = [path for path in folder.glob("iter_*.pt") if WHOLE_FILES.fullmatch(path.name)]
@@ -108,8 +118,8 @@ def names_of(file: Path) -> list[str]:
     return [file.stem, folder.name, *(part for part in folder.parts if part.startswith("models--"))]
 
 
-def read_network(file: Path, weights: Weights) -> dict[str, Tensor]:
-    """The network's tensors in one file, under plain reference keys.
+def read_network(file: Path, weights: Weights, values: bool = True) -> dict[str, Tensor]:
+    """The network's tensors in one file, under plain reference keys; without `values`, all but FSQ's levels on meta.
 
     Raises:
         CheckpointError: besides all that `read_tensors` raises, for tensors that no Cosmos network has.
@@ -120,7 +130,7 @@ def read_network(file: Path, weights: Weights) -> dict[str, Tensor]:
         chosen.update(network_keys(names, weights))
         return list(chosen)
 
-    tensors = read_tensors(file, select)
+    tensors = read_tensors(file, select, lambda name: values or chosen[name] in LEVELS)
     return {chosen[name]: tensor for name, tensor in tensors.items()}
 
 
@@ -150,8 +160,7 @@ def network_keys(names: Sequence[str], weights: Weights) -> dict[str, str]:
     # What lies beside the network, such as losses and optimizers, is nothing to worry about.
     strangers = [name for name in strangers if any(name.startswith(wrapper) for wrapper in wrappers[average])]
     strangers = [name for name in strangers if not is_unused(name) and not AVERAGE.match(name)]
-    if strangers:
-        raise CheckpointError(f"holds tensors that no Cosmos tokenizer has: {listed(strangers)}")
+    refuse(strangers, "holds tensors that no Cosmos tokenizer has")
     return found[average]
 
 
@@ -159,35 +168,11 @@ def config_of(
     tensors: Mapping[str, Tensor], variant: str | None, description: Description, names: Sequence[str]
 ) -> TokenizerConfig:
     levels = description.fields.get("levels")
-    for key in ("quantizer._levels", "inv_quant.quantizer._levels", "inv_quant._levels"):
+    for key in LEVELS:
         if key in tensors:
             levels = tuple(tensors[key].flatten().to(torch.int64).tolist())
     config = find_config(evidence_of(tensors, levels), variant, description, names)
     return config_from_tensors(tensors, config)
-
-
-def native_tensors(tensors: Mapping[str, Tensor], config: TokenizerConfig) -> dict[str, Tensor]:
-    """The tensors under our names; raises CheckpointError naming all that do not fit the network of `config`."""
-    with torch.device("meta"):
-        network = build_network(config)
-    for half in HALVES:
-        if half not in halves_in(tensors):
-            network.drop(half)
-    native = network.state_dict()
-    known = {reference_key(name, config) for name in native}
-    problems = [f"unknown {key}" for key in tensors if key not in known and not is_unused(key)]
-    problems += [
-        f"{key} is {tensor.dtype}, no floating-point number"
-        for key, tensor in tensors.items()
-        if key in known and not tensor.is_floating_point()
-    ]
-    try:
-        found = to_native_state_dict(tensors, config, native)
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}; {listed(problems)}" if problems else str(error)) from None
-    if problems:
-        raise CheckpointError(f"weights do not fit {config.variant}: {listed(problems)}")
-    return found
 
 
 def halves_in(tensors: Mapping[str, Tensor]) -> set[str]:
@@ -274,7 +259,7 @@ def write_reference(checkpoint: Checkpoint, folder: Path) -> None:
         )
     tensors = {name: tensor.detach().cpu() for name, tensor in checkpoint.tensors.items()}
     make_folder(folder)
-    with atomic_path(folder / WEIGHTS_FILE) as temporary:
+    with atomic_path(folder / MODEL_FILE) as temporary:
         buffer = io.BytesIO()  # torch.save would turn a full disk into an error of its own
         torch.save(to_reference_state_dict(tensors, config), buffer)
         temporary.write_bytes(buffer.getbuffer())

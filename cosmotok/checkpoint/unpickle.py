@@ -52,6 +52,10 @@ class Storage:
     record: str
     numbers: int
 
+    @property
+    def width(self) -> int:
+        return 1 if self.dtype is None else self.dtype.itemsize
+
 
 DTYPES = {
     "Double": torch.float64,
@@ -94,8 +98,7 @@ def tensor(storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[i
         raise CheckpointError("holds lazily negated or conjugated tensors; save it with resolved copies of them")
     if not all(type(n) is int for n in (storage.numbers, offset, *size, *stride)):
         raise CheckpointError("is damaged: a tensor has no proper shape; fetch or copy it again")
-    width = 1 if storage.dtype is None else storage.dtype.itemsize
-    return StoredTensor(dtype, storage.record, storage.numbers, width, offset, tuple(size), tuple(stride))
+    return StoredTensor(dtype, storage.record, storage.numbers, storage.width, offset, tuple(size), tuple(stride))
 
 
 def mapping(items: Any = ()) -> dict[Any, Any]:
@@ -119,15 +122,18 @@ CALLS: dict[str, Callable[..., Any]] = {
 """Our own stand-ins for the functions that checkpoints need."""
 
 
-def unpickle(file: IO[bytes]) -> Any:
+def unpickle(file: IO[bytes], widths: dict[str, int] | None = None) -> Any:
     """What the next pickle in `file` describes: dicts, lists, tuples, numbers, strings, `StoredTensor` and `Inert`.
+
+    Args:
+        widths: takes the bytes of a number in each storage that is named, wherever that is.
 
     Raises:
         CheckpointError: for a damaged pickle, or one that names something no checkpoint needs; its text goes on
             after the name of the file.
     """
     try:
-        return run(file)
+        return run(file, {} if widths is None else widths)
     except CheckpointError:
         raise
     except Exception as error:  # whatever a damaged pickle does to the stack
@@ -142,7 +148,7 @@ CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
-def run(file: IO[bytes]) -> Any:
+def run(file: IO[bytes], widths: dict[str, int]) -> Any:
     """The stack machine of the standard library's documentation of pickles, as far as checkpoints use it."""
     stack: list[Any] = []
     marks: list[int] = []
@@ -195,7 +201,9 @@ def run(file: IO[bytes]) -> Any:
                 attribute, module = stack.pop(), stack.pop()
                 stack.append(allowed(f"{module}.{attribute}"))
             case "BINPERSID":
-                stack.append(storage_of(stack.pop()))
+                storage = storage_of(stack.pop())
+                widths[storage.record] = storage.width
+                stack.append(storage)
             case "NEWOBJ" | "REDUCE":
                 arguments, made_by = stack.pop(), stack.pop()
                 call = CALLS.get(made_by.name) if opcode.name == "REDUCE" else None

@@ -133,7 +133,7 @@ def export(
 
 def describe(what: str, variant: str | None) -> dict[str, Any]:
     """Facts about a media file, token file or model."""
-    from cosmotok.checkpoint.find import is_model
+    from cosmotok.checkpoint.load import is_model
     from cosmotok.config import find_model
     from cosmotok.errors import MediaError, UnknownModelError
     from cosmotok.media.names import is_image_path, is_video_path

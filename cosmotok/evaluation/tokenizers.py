@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cosmotok.checkpoint.find import load_checkpoint
+from cosmotok.checkpoint.load import load_config
 from cosmotok.config import TokenizerConfig
 from cosmotok.errors import CheckpointError
 from cosmotok.evaluation.contestants import Source, Tally, Traits
@@ -76,7 +76,7 @@ class StreamTokenizer:
 
     @cached_property
     def config(self) -> TokenizerConfig:
-        return self.model.config or load_checkpoint(self.model.source).config
+        return self.model.config or load_config(self.model.source)
 
     @property
     def traits(self) -> Traits:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cosmotok.build import build_network
 from cosmotok.checkpoint import diffusers as exchange
-from cosmotok.checkpoint.find import load_checkpoint
+from cosmotok.checkpoint.load import load_config
 from cosmotok.config import ModelEntry, TokenizerConfig, find_model, list_models, suggest
 from cosmotok.errors import InputError, UnknownModelError
 from cosmotok.subjects.interface import SEED, Clip, Codec
@@ -62,7 +62,7 @@ class OurModel:
 
     def load_config(self) -> TokenizerConfig:
         """The config, downloaded where only that tells."""
-        return self.config or load_checkpoint(self.source).config
+        return self.config or load_config(self.source)
 
     def on_meta(self) -> Codec:
         config = self.load_config()
@@ -116,7 +116,7 @@ def ours(name: str, precision: str) -> OurModel:
         raise InputError(f"{name}: precision {precision!r}: expected {' or '.join(PRECISIONS)}")
     label = source if precision == "float32" else f"{source}@{precision}"
     if Path(source).expanduser().exists():
-        return OurModel(label, source, load_checkpoint(source).config, precision=precision)
+        return OurModel(label, source, load_config(source), precision=precision)
     try:
         entry: ModelEntry = find_model(source)
     except UnknownModelError:

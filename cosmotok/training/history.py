@@ -122,7 +122,7 @@ def number(line: dict[str, Any], figure: str) -> float | None:
 def model_of(folder: Path) -> tuple[TokenizerConfig | None, int | None]:
     """The saved model's config and its number of parameters; None for both where there is none yet."""
     try:
-        checkpoint = read_folder(folder)
+        checkpoint = read_folder(folder, values=False)
     except CheckpointError:
         return None, None
     return checkpoint.config, sum(tensor.numel() for tensor in checkpoint.tensors.values())

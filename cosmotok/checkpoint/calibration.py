@@ -1,0 +1,95 @@
+"""`Calibration`: ranges of activations, kept beside weights for computing in 8-bit integers."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cosmotok.errors import CheckpointError
+from cosmotok.media.atomic import atomic_path
+
+__all__ = ["CALIBRATION_FILE", "Calibration", "read_calibration", "write_calibration"]
+
+CALIBRATION_FILE = "int8.json"
+FORMAT = 1
+"""Of the file; another number is refused."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Ranges for `precision="int8"`, saved beside the weights as `int8.json`.
+
+    Raises:
+        CheckpointError: where values are not ranges.
+    """
+
+    fingerprint: str
+    """Of the weights that it was made with."""
+    clips: int
+    """Images and videos that it was made from."""
+    ranges: dict[str, tuple[float, float]]
+    """Smallest and largest input of each layer, by its path in the network; what is not named stays float32."""
+
+    def __post_init__(self) -> None:
+        for field, kind in (("fingerprint", str), ("clips", int), ("ranges", dict)):
+            if not isinstance(getattr(self, field), kind):
+                raise CheckpointError(f"{field}: expected {kind.__name__}, got {getattr(self, field)!r}")
+        for path, ends in self.ranges.items():
+            if not isinstance(ends, (list, tuple)) or len(ends) != 2 or not all(is_number(end) for end in ends):
+                raise CheckpointError(f"range of {path}: expected two finite numbers, got {ends!r}")
+            if ends[0] > ends[1]:
+                raise CheckpointError(f"range of {path}: expected the smaller number first, got {list(ends)}")
+        object.__setattr__(self, "ranges", {path: (low, high) for path, (low, high) in self.ranges.items()})
+
+    def to_json(self) -> str:
+        """For `from_json`."""
+        return json.dumps({"int8_format": FORMAT, **asdict(self)}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Calibration:
+        """Inverse of `to_json`.
+
+        Raises:
+            CheckpointError: for anything else.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise CheckpointError(f"not JSON: {error}") from None
+        if not isinstance(values, dict) or values.pop("int8_format", None) != FORMAT:
+            raise CheckpointError(f"expected a JSON object with int8_format={FORMAT}")
+        if set(values) != {"fingerprint", "clips", "ranges"}:
+            raise CheckpointError(f"expected fingerprint, clips and ranges, got {', '.join(sorted(values))}")
+        return cls(**values)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def read_calibration(folder: Path) -> Calibration | None:
+    """What `write_calibration` wrote beside the weights in `folder`; None where nothing is.
+
+    Raises:
+        CheckpointError: where the file is damaged.
+    """
+    path = folder / CALIBRATION_FILE
+    try:
+        return Calibration.from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, CheckpointError) as error:
+        raise CheckpointError(f"{path}: not a valid calibration ({error}); delete it, or calibrate again") from None
+
+
+def write_calibration(calibration: Calibration | None, folder: Path) -> None:
+    """Writes it beside the weights in `folder`; None removes one of earlier weights."""
+    path = folder / CALIBRATION_FILE
+    if calibration is None:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_text(calibration.to_json(), encoding="utf-8")

@@ -1,0 +1,41 @@
+"""What readers and writers of all formats have in common with the disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import IO, Any
+
+from cosmotok.errors import CheckpointError
+
+__all__ = ["CONFIG_FILE", "make_folder", "read_into", "read_json"]
+
+CONFIG_FILE = "config.json"
+"""Beside the weights, in our format and in those of others."""
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder that weights are to be written to; raises CheckpointError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot make this folder for the weights: {error.strerror}") from None
+
+
+def read_into(file: IO[bytes], buffer: memoryview) -> int:
+    """Fills `buffer` from where the file stands; returns how many bytes came, fewer only at its end."""
+    done = 0
+    while done < len(buffer) and (count := file.readinto(buffer[done:])):  # type: ignore[attr-defined]
+        done += count
+    return done
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; raises CheckpointError for anything else."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not readable JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}")
+    return values
