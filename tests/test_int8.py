@@ -298,7 +298,7 @@ def test_refusals(monkeypatch):
     tokenizer = fresh("cv4x8x8")
     with pytest.raises(InputError, match="precision='int4': expected 'float32' or 'int8'"):
         Tokenizer.from_pretrained("cv4x8x8-tiny", precision="int4")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="runs on the CPU, not on device=cuda|not on this machine"):
+    with pytest.raises(InputError, match=r"runs on the CPU, not on device=cuda|not on this machine"):
         Tokenizer.from_pretrained("cv4x8x8-tiny", precision="int8", device="cuda")
     with pytest.raises(InputError, match=r"needs dtype=torch\.float32.* got torch\.bfloat16"):
         Tokenizer.from_pretrained("cv4x8x8-tiny", precision="int8", dtype=torch.bfloat16)
