@@ -221,6 +221,7 @@ def test_folders_without_media(tmp_path):
     Image.fromarray(noise(1, 16, 16)[0]).save(tmp_path / "a.png")
     refused(lambda: compare([Rounder()], tmp_path, Options(frames=0)), "frames=0")
     refused(lambda: compare([Rounder()], tmp_path, Options(jobs=0)), "jobs=0")
+    refused(lambda: compare([Rounder()], tmp_path, Options(device="gpu")), "device=gpu")
 
 
 def test_threads_that_read_ahead_and_measure_behind_change_nothing(data):

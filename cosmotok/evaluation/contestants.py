@@ -76,7 +76,11 @@ class Tally:
 
 
 class Reconstructor(Protocol):
-    """A contestant that is loaded, in the process that uses it."""
+    """A contestant that is loaded, in the process that uses it.
+
+    It may have a text `fingerprint`, as weights have: an evaluation that goes on keeps no results of another one.
+    Without it, what counts is all that the contestant itself is made of, pickled.
+    """
 
     def reconstruct(self, frames: Iterable[np.ndarray], source: Source, tally: Tally) -> Iterator[np.ndarray]:
         """What comes back of a clip, frame for frame, in its size.

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from cosmotok.devices import find_device
 from cosmotok.errors import InputError
 from cosmotok.evaluation.measure import JudgeOptions
 from cosmotok.evaluation.protocols import DEFAULT, Protocol
@@ -26,7 +27,7 @@ class Options:
     """How files are measured, and where results go.
 
     Raises:
-        InputError: for numbers out of range.
+        InputError: for numbers out of range, or a device that is not here.
     """
 
     protocol: Protocol = DEFAULT
@@ -52,6 +53,7 @@ class Options:
             raise InputError(f"frames={self.frames}: expected at least 1, or None for all")
         if self.jobs is not None and self.jobs < 1:
             raise InputError(f"jobs={self.jobs}: expected at least 1")
+        find_device(self.device)
 
     @property
     def span(self) -> slice:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import wait
-from types import TracebackType
 from typing import Any, Protocol
 
 from cosmotok.errors import CosmotokError
@@ -37,7 +37,7 @@ class Queue(Protocol):
 
 
 class Pool(Protocol):
-    """Whoever does the work; used in a `with` block."""
+    """Whoever does the work."""
 
     def not_measured(self) -> dict[str, str]:
         """Figures that are left out, and why."""
@@ -45,16 +45,19 @@ class Pool(Protocol):
     def run(self, queues: Sequence[Queue]) -> None:
         """Gives every queue what became of its files, in whatever order."""
 
-    def __enter__(self) -> Pool: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-def open_pool(options: Options) -> Pool:
+@contextmanager
+def open_pool(options: Options) -> Iterator[Pool]:
     """So many files at a time, each in a process with its share of threads; a single one in this process."""
-    return Here(options) if options.processes == 1 else Processes(options)
+    if options.processes == 1:
+        yield Here(options)
+        return
+    pool = Processes(options)
+    try:
+        yield pool
+    finally:
+        for place in pool.places:
+            place.give_up()
 
 
 class Here:
@@ -78,14 +81,6 @@ class Here:
             queue.loaded(fingerprint)
             while queue.waiting:
                 queue.take(self.worker.measure(queue.next()))
-
-    def __enter__(self) -> Here:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
 
 
 class Processes:
@@ -132,15 +127,6 @@ class Processes:
             queue.take(value)
         else:
             queue.loaded(value)
-
-    def __enter__(self) -> Processes:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for place in self.places:
-            place.give_up()
 
 
 class Place:
