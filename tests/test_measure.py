@@ -74,7 +74,7 @@ def test_protocols_have_names_and_say_what_they_do():
     ("name", "near"), [("token-bench", "tokenbench"), ("perframe", "per-frame"), ("pool", "pooled")]
 )
 def test_the_nearest_protocol_is_named(name, near):
-    with pytest.raises(InputError, match=f"did you mean {near!r}") as caught:
+    with pytest.raises(InputError, match=f"did you mean .*{near}") as caught:
         find_protocol(name)
     assert "\n" not in str(caught.value)
 
@@ -150,7 +150,7 @@ def test_only_what_is_wanted_is_measured():
     assert missing == {}
     figures = measured(DEFAULT, noise(2), judges).figures()
     assert [name for name, value in figures.items() if value is not None] == ["ssim"]
-    with pytest.raises(InputError, match="did you mean 'lpips'"):
+    with pytest.raises(InputError, match="did you mean lpips"):
         load_judges(JudgeOptions(wanted=("psnr", "lpisp")))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cosmotok.config import suggest
 from cosmotok.errors import CheckpointError, InputError, MissingExtraError
 from cosmotok.evaluation.contestants import Source
 from cosmotok.evaluation.protocols import Protocol
@@ -88,9 +88,7 @@ def load_judges(options: JudgeOptions, device: str | torch.device = "cpu") -> tu
     """
     for name in options.wanted:
         if name not in METRICS:
-            near = difflib.get_close_matches(name, METRICS, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise InputError(f"metric {name!r}: unknown; {hint}There are {', '.join(METRICS)}")
+            raise InputError(f"metric {name!r}: unknown{suggest(name, METRICS)} (there are {', '.join(METRICS)})")
     paths = {"lpips": options.lpips_weights, "rfid": options.inception_weights, "rfvd": options.i3d_weights}
     device = torch.device(device)
     loaded: dict[str, torch.nn.Module] = {}

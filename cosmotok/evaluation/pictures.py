@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from PIL import Image
 
+from cosmotok.metrics.quality import RunningError, psnr
 from cosmotok.pipeline import DIFFERENCE_GAIN, in_a_row
 
 __all__ = ["DIFFERENCE_GAIN", "Example", "cut", "data_address", "difference_map", "to_webp"]
@@ -33,8 +33,9 @@ class Example:
     @property
     def psnr(self) -> float:
         """Of this frame alone, dB; infinity for equal pixels."""
-        error = np.square(self.reconstruction.astype(np.float64) - self.original).mean()
-        return math.inf if error == 0 else float(20 * math.log10(255) - 10 * math.log10(error))
+        error = RunningError()
+        error.update(self.original, self.reconstruction)
+        return psnr(error.squared_error, error.values)
 
 
 def difference_map(original: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:

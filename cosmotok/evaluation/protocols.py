@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
+from cosmotok.config import suggest
 from cosmotok.errors import InputError
 
 __all__ = ["DEFAULT", "PROTOCOLS", "Protocol", "find_protocol"]
@@ -73,6 +73,6 @@ def find_protocol(name: str) -> Protocol:
     try:
         return PROTOCOLS[name]
     except KeyError:
-        near = difflib.get_close_matches(name, PROTOCOLS, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"protocol {name!r}: unknown; {hint}There are {', '.join(PROTOCOLS)}") from None
+        raise InputError(
+            f"protocol {name!r}: unknown{suggest(name, PROTOCOLS)} (there are {', '.join(PROTOCOLS)})"
+        ) from None
