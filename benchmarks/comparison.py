@@ -14,7 +14,6 @@ from pathlib import Path
 
 from pages import DOCS, replace_between
 
-from cosmotok.baselines import klt_name
 from cosmotok.config import bundled_models
 from cosmotok.evaluation.find import find_contestants
 from cosmotok.evaluation.options import Options
@@ -23,6 +22,7 @@ from cosmotok.evaluation.results import Comparison
 from cosmotok.evaluation.run import compare
 from cosmotok.evaluation.store import read_examples
 from cosmotok.evaluation.tables import to_markdown
+from cosmotok.families.klt import klt_name
 from cosmotok.media import find_media
 from cosmotok.progress import Progress
 
@@ -38,7 +38,7 @@ FIGURES = ("rate-images", "rate-videos", "compression-continuous", "compression-
 def contestants() -> list[str]:
     """Bundled models, KLTs with as many components, of images and of clips, and codecs."""
     bundled = bundled_models()
-    linear = [klt_name(entry.config, kind) for entry in bundled for kind in ("image", entry.config.kind)]
+    linear = [klt_name(entry.config.spec, kind) for entry in bundled for kind in ("image", entry.config.kind)]
     codecs = [f"{name}@{rate}bpp" for names, rates in CODECS.items() for name in names for rate in rates]
     return [*(entry.name for entry in bundled), *dict.fromkeys(linear), *codecs]
 

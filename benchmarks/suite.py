@@ -16,12 +16,12 @@ from pathlib import Path
 from pages import DOCS, ROOT, replace_between
 from pictures import draw_clips, draw_photos
 
-from cosmotok.baselines import klt_name
 from cosmotok.benchmark import benchmark
 from cosmotok.benchmark.report import Report, Result
 from cosmotok.config import ModelEntry, bundled_models
 from cosmotok.evaluation.results import Comparison, ModelResult, Totals
-from cosmotok.subjects import Clip
+from cosmotok.families.klt import klt_name
+from cosmotok.interface import Clip
 
 PAGES = (DOCS / "models.md", DOCS / "models.pt.md")
 PHOTOS, CLIPS = (DOCS / "models" / name for name in ("photos.webp", "clips.webp"))
@@ -71,7 +71,7 @@ def gather(comparison: Comparison) -> list[Model]:
             Model(
                 entry,
                 results[entry.name],
-                {kind: results[klt_name(entry.config, kind)] for kind in kinds(entry)},
+                {kind: results[klt_name(entry.config.spec, kind)] for kind in kinds(entry)},
                 speed.parameters or 0,
                 (ROOT / "cosmotok" / "weights" / entry.name / "model.safetensors").stat().st_size / 1e6,
                 (speed.encode.frames_per_second, speed.decode.frames_per_second),  # type: ignore[union-attr]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cosmotok.config import TokenizerConfig
 from cosmotok.errors import InputError
+from cosmotok.spec import TokenizerSpec
 
 __all__ = ["check_size", "check_tensor", "check_tokens", "check_video"]
 
@@ -47,41 +47,41 @@ def check_video(video: Tensor) -> None:
         )
 
 
-def check_tokens(tokens: Tensor, config: TokenizerConfig) -> None:
+def check_tokens(tokens: Tensor, spec: TokenizerSpec) -> None:
     """Raises InputError unless `tokens` can be decoded; T' = 0 is fine."""
     check_tensor("tokens", tokens)
     shape = tuple(tokens.shape)
-    if config.vocab_size is not None:
+    if spec.vocab_size is not None:
         if tokens.ndim != 4 or 0 in (shape[0], *shape[2:]):
             raise InputError(f"tokens: expected indices of shape (B, T', H', W') or (B, H', W'), got {shape}")
         if tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool:
-            raise InputError(f"tokens: expected integer indices for {config.variant}, got {tokens.dtype}")
+            raise InputError(f"tokens: expected integer indices for {spec.name}, got {tokens.dtype}")
         if tokens.numel():
             # not every integer dtype has a minimum on every device
             low, high = (int(x) for x in torch.aminmax(tokens.to(torch.int64)))
-            if low < 0 or high >= config.vocab_size:
-                raise InputError(f"tokens: expected indices in 0..{config.vocab_size - 1}, got {low}..{high}")
+            if low < 0 or high >= spec.vocab_size:
+                raise InputError(f"tokens: expected indices in 0..{spec.vocab_size - 1}, got {low}..{high}")
         return
-    channels = config.latent_channels
+    channels = spec.latent_channels
     if tokens.ndim != 5 or shape[1] != channels or 0 in (shape[0], *shape[3:]):
         raise InputError(
             f"tokens: expected latents of shape (B, {channels}, T', H', W') or (B, {channels}, H', W'), got {shape}"
         )
     if tokens.dtype not in FLOATS:
-        raise InputError(f"tokens: expected floating-point latents for {config.variant}, got {tokens.dtype}")
+        raise InputError(f"tokens: expected floating-point latents for {spec.name}, got {tokens.dtype}")
     if not bool(torch.isfinite(tokens).all()):
         raise InputError("tokens: expected finite latents, got NaN or infinity")
 
 
-def check_size(size: Sequence[int], grid: tuple[int, int, int], config: TokenizerConfig) -> tuple[int, int, int]:
+def check_size(size: Sequence[int], grid: tuple[int, int, int], spec: TokenizerSpec) -> tuple[int, int, int]:
     """`size` (T, H, W) as a tuple; raises InputError unless a clip of it has tokens on `grid` (T', H', W')."""
-    time, space = config.temporal_factor, config.spatial_factor
-    t, h, w = grid
     whole = isinstance(size, Sequence) and all(isinstance(n, int) and n >= 1 for n in size)
-    if not whole or len(size) != 3 or config.grid(size[0], size[1], size[2]) != grid:
+    if not whole or len(size) != 3 or spec.grid(size[0], size[1], size[2]) != grid:
+        most, space = spec.size(grid), spec.spatial_factor
+        groups = spec.temporal_factor * spec.group if grid[0] > 1 else spec.first
+        t, h, w = (f"{high - step + 1}..{high}" for high, step in zip(most, (groups, space, space), strict=True))
         raise InputError(
-            f"size={size}: does not fit tokens of {t} x {h} x {w}; expected (T, H, W), or (H, W) for an image, with "
-            f"T in {max(1, 2 + (t - 2) * time)}..{1 + (t - 1) * time}, H in {(h - 1) * space + 1}..{h * space}, "
-            f"W in {(w - 1) * space + 1}..{w * space}"
+            f"size={size}: does not fit tokens of {' x '.join(map(str, grid))}; expected (T, H, W), or (H, W) for an "
+            f"image, with T in {t}, H in {h}, W in {w}"
         )
     return size[0], size[1], size[2]

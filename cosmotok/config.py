@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from cosmotok.errors import ConfigError, UnknownModelError
+from cosmotok.spec import TokenizerSpec
 
 __all__ = ["ModelEntry", "TokenizerConfig", "bundled_models", "find_model", "list_models"]
 
@@ -130,11 +131,6 @@ class TokenizerConfig:
         return bool(self.levels)
 
     @property
-    def time_axis(self) -> int:
-        """Of tokens: 1 in indices (B, T', H', W'), 2 in latents (B, C, T', H', W')."""
-        return 1 if self.is_discrete else 2
-
-    @property
     def vocab_size(self) -> int | None:
         """Number of FSQ codes; None for a continuous tokenizer."""
         return math.prod(self.levels) if self.levels else None
@@ -145,13 +141,23 @@ class TokenizerConfig:
         time = 0 if self.kind == "image" else (self.temporal_factor // self.patch).bit_length() - 1
         return (self.spatial_factor // self.patch).bit_length() - 1, time
 
+    @property
+    def spec(self) -> TokenizerSpec:
+        """What everything above the network goes by."""
+        return TokenizerSpec(
+            self.variant,
+            self.spatial_factor,
+            self.temporal_factor,
+            self.latent_channels,
+            self.vocab_size,
+            clips=self.kind == "video",
+            attends=self.kind == "video",
+            chunk=self.chunk,
+        )
+
     def grid(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
         """Latent positions (T', H', W') of a clip of that size."""
-        return (
-            1 + -(-(frames - 1) // self.temporal_factor),
-            -(-height // self.spatial_factor),
-            -(-width // self.spatial_factor),
-        )
+        return self.spec.grid(frames, height, width)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with the version of the schema."""

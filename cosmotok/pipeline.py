@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cosmotok.config import TokenizerConfig
 from cosmotok.errors import InputError, TokenFileError
+from cosmotok.interface import BaseTokenizer, to_dtype
 from cosmotok.media import Frame, MediaInfo, MediaReader, VideoWriter, open_media, write_image
 from cosmotok.media.atomic import same_file
 from cosmotok.metrics.quality import RunningQuality
 from cosmotok.overlap import Behind, ahead
+from cosmotok.spec import TokenizerSpec
 from cosmotok.streaming import StreamDecoder
 from cosmotok.tokenfile import TICKS, TokenFile, TokenInfo, TokenWriter
-from cosmotok.tokenizer import Tokenizer, to_dtype
 
 __all__ = ["ATTENTION_CONTEXT", "ClipReport", "decode_file", "encode_file", "reconstruct_file"]
 
@@ -70,7 +70,7 @@ class ClipReport:
 
 
 def reconstruct_file(
-    tokenizer: Tokenizer,
+    tokenizer: BaseTokenizer,
     source: Path,
     output: Path,
     *,
@@ -115,13 +115,13 @@ def reconstruct_file(
                 advance(1)
 
         behind = stack.enter_context(Behind())
-        for batch in stack.enter_context(closing(ahead(batches(reader, step_frames(tokenizer.config))))):
+        for batch in stack.enter_context(closing(ahead(batches(reader, tokenizer.spec.step_frames)))):
             originals.extend(batch)
             behind(finish, fetch(decoder.push(encoder.push(to_video(batch, tokenizer.device)))))
         behind(finish, fetch(decoder.push(encoder.flush())))
         behind(finish, fetch(decoder.flush()))
     return clip_report(
-        tokenizer.config,
+        tokenizer.spec,
         source,
         output,
         info,
@@ -136,7 +136,7 @@ def reconstruct_file(
 
 
 def encode_file(
-    tokenizer: Tokenizer,
+    tokenizer: BaseTokenizer,
     model: str,
     source: Path,
     output: Path,
@@ -161,8 +161,8 @@ def encode_file(
     ticks: list[int] = []
     with (
         open_media(source, frames=frames, size=size, max_pixels=max_pixels) as reader,
-        TokenWriter(output, tokenizer.config, latent_dtype) as writer,
-        closing(ahead(batches(reader, step_frames(tokenizer.config)))) as coming,
+        TokenWriter(output, tokenizer.spec, latent_dtype) as writer,
+        closing(ahead(batches(reader, tokenizer.spec.step_frames))) as coming,
     ):
         info = reader.info
         encoder = tokenizer.stream_encoder(attention_context=attention_context)
@@ -181,15 +181,15 @@ def encode_file(
                 frame_rate=rate if info.kind == "video" else None,
                 times=times if info.kind == "video" else None,
                 attention_context=attention_context,
-                chunk=tokenizer.config.chunk,
+                chunk=tokenizer.spec.chunk,
             )
         )
     bits = torch.finfo(getattr(torch, latent_dtype)).bits
-    return clip_report(tokenizer.config, source, output, info, len(ticks), bits, time.monotonic() - begin)
+    return clip_report(tokenizer.spec, source, output, info, len(ticks), bits, time.monotonic() - begin)
 
 
 def decode_file(
-    tokenizer: Tokenizer, tokens: TokenFile, output: Path, *, advance: Advance = lambda count: None
+    tokenizer: BaseTokenizer, tokens: TokenFile, output: Path, *, advance: Advance = lambda count: None
 ) -> ClipReport:
     """Plays a token file back to a video or image; needs nothing but the file and its model.
 
@@ -226,7 +226,7 @@ def decode_file(
         decoder = tokenizer.stream_decoder(attention_context=stored.attention_context, size=(height, width))
         for video in decoded_pieces(decoder, tokens):
             behind(finish, fetch(video))
-    return clip_report(tokenizer.config, tokens.path, output, info, count, tokens.bits, time.monotonic() - begin)
+    return clip_report(tokenizer.spec, tokens.path, output, info, count, tokens.bits, time.monotonic() - begin)
 
 
 class FrameSink:
@@ -306,11 +306,6 @@ def batches(reader: MediaReader, count: int) -> Iterator[list[Frame]]:
         yield batch
 
 
-def step_frames(config: TokenizerConfig) -> int:
-    """Frames per step of a stream."""
-    return config.chunk * config.temporal_factor
-
-
 def to_video(frames: list[Frame], device: torch.device = CPU) -> Tensor:
     """Frames to (1, 3, T, H, W), uint8, on their way to a GPU if that is the device."""
     video = torch.from_numpy(np.stack([frame.pixels for frame in frames])).permute(3, 0, 1, 2).unsqueeze(0)
@@ -353,7 +348,7 @@ def timing(ticks: list[int], frame_rate: Fraction | None) -> tuple[Fraction, tup
 
 
 def clip_report(
-    config: TokenizerConfig,
+    spec: TokenizerSpec,
     source: Path,
     output: Path,
     info: MediaInfo,
@@ -365,14 +360,14 @@ def clip_report(
     """The figures that follow from a clip's size and the tokenizer."""
     if frames == 0:
         raise InputError(f"{source}: expected at least one frame")
-    grid = config.grid(frames, info.height, info.width)
+    grid = spec.grid(frames, info.height, info.width)
     tokens = math.prod(grid)
-    bits_per_token = math.log2(config.vocab_size) if config.vocab_size else config.latent_channels * latent_bits
+    bits_per_token = spec.bits_per_token(latent_bits)
     pixels = frames * info.height * info.width
     return ClipReport(
         input=str(source),
         output=str(output),
-        model=config.variant,
+        model=spec.name,
         kind=info.kind,
         frames=frames,
         width=info.width,
@@ -380,9 +375,9 @@ def clip_report(
         frame_rate=float(info.frame_rate) if info.frame_rate else None,
         tokens=tokens,
         token_grid=grid,
-        token_kind=f"FSQ indices below {config.vocab_size}"
-        if config.is_discrete
-        else f"vectors of {config.latent_channels} x {latent_bits} bits",
+        token_kind=f"FSQ indices below {spec.vocab_size}"
+        if spec.is_discrete
+        else f"vectors of {spec.latent_channels} x {latent_bits} bits",
         compression=24 * pixels / (tokens * bits_per_token),
         bits_per_pixel=tokens * bits_per_token / pixels,
         seconds=seconds,

@@ -7,43 +7,42 @@ same to the bit, and a whole clip goes through the same loop.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import Lock
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cosmotok.checks import check_tokens, check_video
-from cosmotok.config import TokenizerConfig
 from cosmotok.errors import InputError
 from cosmotok.network import StreamState
+from cosmotok.spec import TokenizerSpec
 
 __all__ = ["StreamDecoder", "StreamEncoder"]
 
 
-class EncoderSteps(Protocol):
-    """What a stream needs of a tokenizer to encode: its facts, and one step of the schedule at a time."""
+class Steps(Protocol):
+    """What a stream needs of a tokenizer: its facts, and one step of the schedule at a time.
 
-    config: TokenizerConfig
+    Frames are (B, 3, T, H, W) in [-1, 1] on the tokenizer's device and in its dtype, in whole groups, and H and W are
+    multiples of the spatial factor; latents likewise, and indices are int32.
+    """
 
-    def encode_step(self, frames: Tensor, state: StreamState) -> Tensor: ...
-
-    def empty_tokens(self, batch: int, height: int, width: int) -> Tensor: ...
-
-
-class DecoderSteps(Protocol):
-    """What a stream needs of a tokenizer to decode."""
-
-    config: TokenizerConfig
+    @property
+    def spec(self) -> TokenizerSpec: ...
 
     @property
     def device(self) -> torch.device: ...
 
     @property
     def dtype(self) -> torch.dtype: ...
+
+    def encode_step(self, frames: Tensor, state: StreamState) -> Tensor: ...
 
     def decode_step(self, tokens: Tensor, state: StreamState) -> Tensor: ...
 
@@ -53,12 +52,13 @@ class _Stream:
 
     axis: int
 
-    def __init__(self, attention_context: int | None) -> None:
+    def __init__(self, tokenizer: Steps, attention_context: int | None) -> None:
         whole = type(attention_context) is int and attention_context >= 1
         if attention_context is not None and not whole:
             raise InputError(
                 f"attention_context={attention_context!r}: expected at least 1 latent frame, or None for all"
             )
+        self._tokenizer, self.spec = tokenizer, tokenizer.spec
         self.state = StreamState(attention_context)
         self._pending: deque[Tensor] = deque()
         self._pending_frames = 0
@@ -170,9 +170,8 @@ class StreamEncoder(_Stream):
 
     axis = 2
 
-    def __init__(self, tokenizer: EncoderSteps, attention_context: int | None = None) -> None:
-        super().__init__(attention_context)
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Steps, attention_context: int | None = None) -> None:
+        super().__init__(tokenizer, attention_context)
         self.frames = 0
         """Frames pushed so far."""
 
@@ -217,20 +216,26 @@ class StreamEncoder(_Stream):
 
     @property
     def _need(self) -> int:
-        config = self._tokenizer.config
-        return config.chunk * config.temporal_factor if self.state.started else 1
+        spec = self.spec
+        if spec.chunk is None:
+            return sys.maxsize
+        return spec.step_frames if self.state.started else spec.first
 
     def _step(self, frames: Tensor) -> Tensor:
-        missing = -frames.shape[2] % self._tokenizer.config.temporal_factor if self.state.started else 0
+        missing = self.spec.missing(frames.shape[2], self.state.started)
         if missing:
             frames = torch.cat((frames, frames[:, :, -1:].expand(-1, -1, missing, -1, -1)), dim=2)
-        return self._tokenizer.encode_step(frames, self.state)
+        frames = frames.to(self._tokenizer.device)
+        x = frames.float().div(127.5).sub(1) if frames.dtype == torch.uint8 else frames
+        padded = pad_edges(x.to(self._tokenizer.dtype), self.spec.spatial_factor)
+        with alone(padded.device):
+            return self._tokenizer.encode_step(padded, self.state)
 
     def _join(self, ready: list[Tensor]) -> Tensor:
         if ready:
-            return ready[0] if len(ready) == 1 else torch.cat(ready, dim=self._tokenizer.config.time_axis)
+            return ready[0] if len(ready) == 1 else torch.cat(ready, dim=self.spec.time_axis)
         batch, _, height, width = self._shape  # type: ignore[misc]
-        return self._tokenizer.empty_tokens(batch, height, width)
+        return empty_tokens(self._tokenizer, batch, height, width)
 
 
 class StreamDecoder(_Stream):
@@ -242,11 +247,10 @@ class StreamDecoder(_Stream):
     """
 
     def __init__(
-        self, tokenizer: DecoderSteps, attention_context: int | None = None, size: tuple[int, int] | None = None
+        self, tokenizer: Steps, attention_context: int | None = None, size: tuple[int, int] | None = None
     ) -> None:
-        super().__init__(attention_context)
-        self._tokenizer = tokenizer
-        self.axis = tokenizer.config.time_axis
+        super().__init__(tokenizer, attention_context)
+        self.axis = self.spec.time_axis
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise InputError(f"size={tuple(size)}: expected (H, W) of at least 1, or None for no cropping")
         self.size = size
@@ -285,28 +289,58 @@ class StreamDecoder(_Stream):
             yield from rest
 
     def _accept(self, tokens: Tensor) -> None:
-        config = self._tokenizer.config
-        check_tokens(tokens, config)
-        if self.size is not None and config.grid(1, *self.size)[1:] != tuple(tokens.shape[-2:]):
-            height, width = (n * config.spatial_factor for n in tokens.shape[-2:])
+        spec = self.spec
+        check_tokens(tokens, spec)
+        if self.size is not None and spec.grid(1, *self.size)[1:] != tuple(tokens.shape[-2:]):
+            height, width = (n * spec.spatial_factor for n in tokens.shape[-2:])
             raise InputError(
-                f"size={tuple(self.size)}: expected (H, W) less than {config.spatial_factor} below "
+                f"size={tuple(self.size)}: expected (H, W) less than {spec.spatial_factor} below "
                 f"({height}, {width}), which tokens of {tuple(tokens.shape[-2:])} decode to"
             )
         self._add(tokens)
 
     @property
     def _need(self) -> int:
-        return self._tokenizer.config.chunk if self.state.started else 1
+        if self.spec.chunk is None:
+            return sys.maxsize
+        return self.spec.chunk if self.state.started else 1
 
     def _step(self, tokens: Tensor) -> Tensor:
-        frames = self._tokenizer.decode_step(tokens, self.state)
+        kind = torch.int32 if self.spec.is_discrete else self._tokenizer.dtype
+        tokens = tokens.to(self._tokenizer.device, kind)
+        with alone(tokens.device):
+            frames = self._tokenizer.decode_step(tokens, self.state)
         return frames if self.size is None else frames[..., : self.size[0], : self.size[1]]
 
     def _join(self, ready: list[Tensor]) -> Tensor:
         if ready:
             return ready[0] if len(ready) == 1 else torch.cat(ready, dim=2)
-        factor = self._tokenizer.config.spatial_factor
+        factor = self.spec.spatial_factor
         batch, (height, width) = self._shape[0], self._shape[-2:]  # type: ignore[index]
         height, width = self.size or (height * factor, width * factor)
         return torch.empty(batch, 3, 0, height, width, dtype=self._tokenizer.dtype, device=self._tokenizer.device)
+
+
+@contextmanager
+def alone(device: torch.device) -> Iterator[None]:
+    """Without gradients, and as if there were no autocast: tokens depend on the tokenizer alone."""
+    mixed = torch.is_autocast_enabled(device.type)
+    with torch.no_grad(), torch.autocast(device.type, enabled=False) if mixed else nullcontext():
+        yield
+
+
+def empty_tokens(tokenizer: Steps, batch: int, height: int, width: int) -> Tensor:
+    """Tokens of no frames, for a video of that size."""
+    spec, device = tokenizer.spec, tokenizer.device
+    _, h, w = spec.grid(1, height, width)
+    if spec.is_discrete:
+        return torch.empty(batch, 0, h, w, dtype=torch.int32, device=device)
+    return torch.empty(batch, spec.latent_channels, 0, h, w, dtype=tokenizer.dtype, device=device)
+
+
+def pad_edges(x: Tensor, factor: int) -> Tensor:
+    """Replicates right and bottom edges of (B, 3, T, H, W) until `factor` divides height and width."""
+    bottom, right = -x.shape[3] % factor, -x.shape[4] % factor
+    if not bottom and not right:
+        return x
+    return F.pad(x.flatten(1, 2), (0, right, 0, bottom), mode="replicate").unflatten(1, x.shape[1:3])

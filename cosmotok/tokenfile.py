@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from cosmotok.checkpoint.fingerprint import same_weights
-from cosmotok.config import TokenizerConfig
 from cosmotok.errors import TokenFileError
+from cosmotok.interface import BaseTokenizer
 from cosmotok.media.atomic import atomic_path, write_error
-from cosmotok.tokenizer import Tokenizer
+from cosmotok.spec import TokenizerSpec
 
 __all__ = ["TokenFile", "TokenInfo", "TokenWriter"]
 
@@ -53,8 +53,8 @@ class TokenInfo:
     times: tuple[int, ...] | None
     """Of every frame, in 1/90000 s, where the rate is not constant."""
     attention_context: int | None
-    chunk: int
-    """Latent frames per step; see `TokenizerConfig.chunk`."""
+    chunk: int | None
+    """Latent frames per step; see `TokenizerSpec.chunk`."""
 
     def to_metadata(self) -> dict[str, str]:
         plain: dict[str, Any] = dict(vars(self)) | {"frame_rate": str(self.frame_rate) if self.frame_rate else None}
@@ -86,7 +86,7 @@ class TokenInfo:
                 frame_rate=None if rate == "null" else Fraction(rate),
                 times=None if plain["times"] is None else tuple(int(t) for t in plain["times"]),
                 attention_context=None if plain["attention_context"] is None else int(plain["attention_context"]),
-                chunk=int(plain["chunk"]),
+                chunk=None if plain["chunk"] is None else int(plain["chunk"]),
             )
         except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
             raise TokenFileError(f"{path}: damaged metadata ({error}); encode the clip again") from None
@@ -108,12 +108,12 @@ class TokenWriter:
         latent_dtype: 'float16', 'bfloat16' or 'float32', for continuous tokens.
     """
 
-    def __init__(self, path: Path, config: TokenizerConfig, latent_dtype: str = "float16") -> None:
+    def __init__(self, path: Path, spec: TokenizerSpec, latent_dtype: str = "float16") -> None:
         if latent_dtype not in LATENT_DTYPES:
             raise TokenFileError(f"latent dtype {latent_dtype!r}: expected one of {', '.join(LATENT_DTYPES)}")
-        self.path, self.config = path, config
-        if config.is_discrete:
-            small = config.vocab_size <= 2**16  # type: ignore[operator]
+        self.path, self.spec = path, spec
+        if spec.is_discrete:
+            small = spec.vocab_size <= 2**16  # type: ignore[operator]
             self.dtype, self.code = (torch.uint16, "U16") if small else (torch.int32, "I32")
         else:
             self.dtype, self.code = getattr(torch, latent_dtype), LATENT_DTYPES[latent_dtype]
@@ -129,7 +129,7 @@ class TokenWriter:
 
     def write(self, tokens: Tensor) -> None:
         """Adds tokens of one clip: (1, C, t, H', W') or (1, t, H', W')."""
-        by_time = tokens[0] if self.config.is_discrete else tokens[0].movedim(1, 0)
+        by_time = tokens[0] if self.spec.is_discrete else tokens[0].movedim(1, 0)
         by_time = by_time.to("cpu", self.dtype).contiguous()
         if by_time.numel():
             self._shape = (self._shape[0] if self._shape else 0) + by_time.shape[0], *by_time.shape[1:]
@@ -140,9 +140,9 @@ class TokenWriter:
 
     def finish(self, info: TokenInfo) -> None:
         """Writes the file, in the order of the tensor's axes."""
-        name = "indices" if self.config.is_discrete else "latents"
+        name = "indices" if self.spec.is_discrete else "latents"
         itemsize = self.dtype.itemsize
-        shape = self._shape if self.config.is_discrete else (self._shape[1], self._shape[0], *self._shape[2:])
+        shape = self._shape if self.spec.is_discrete else (self._shape[1], self._shape[0], *self._shape[2:])
         length = int(np.prod(shape)) * itemsize
         header = json.dumps(
             {
@@ -153,7 +153,7 @@ class TokenWriter:
         header += b" " * (-len(header) % 8)
         with atomic_path(self.path) as temporary, temporary.open("wb") as file:
             file.write(len(header).to_bytes(8, "little") + header)
-            if self.config.is_discrete:
+            if self.spec.is_discrete:
                 self._spool.seek(0)
                 shutil.copyfileobj(self._spool, file)
             else:
@@ -195,28 +195,28 @@ class TokenFile:
         except (OSError, safetensors.SafetensorError) as error:
             raise TokenFileError(f"{path}: not a readable token file ({error}); encode the clip again") from None
 
-    def check(self, tokenizer: Tokenizer) -> None:
+    def check(self, tokenizer: BaseTokenizer) -> None:
         """Raises TokenFileError unless `tokenizer` made these tokens, and they are as many as the size says."""
-        info, config = self.info, tokenizer.config
+        info, spec = self.info, tokenizer.spec
         if not same_weights(info.fingerprint, tokenizer.fingerprint):
             raise TokenFileError(
                 f"{self.path}: made by model {info.model!r} with weights {info.fingerprint}, "
-                f"not by {config.variant!r} with weights {tokenizer.fingerprint}; pass the right one with --model"
+                f"not by {spec.name!r} with weights {tokenizer.fingerprint}; pass the right one with --model"
             )
-        channels = () if config.is_discrete else (config.latent_channels,)
-        expected = (*channels, *config.grid(*info.size))
-        name = "indices" if config.is_discrete else "latents"
-        if self.name != name or self.shape != expected or info.chunk != config.chunk:
+        channels = () if spec.is_discrete else (spec.latent_channels,)
+        expected = (*channels, *spec.grid(*info.size))
+        name = "indices" if spec.is_discrete else "latents"
+        if self.name != name or self.shape != expected or info.chunk != spec.chunk:
             raise TokenFileError(
                 f"{self.path}: holds {self.name} of shape {self.shape} in chunks of {info.chunk}, expected "
-                f"{name} of shape {expected} in chunks of {config.chunk}; encode the clip again"
+                f"{name} of shape {expected} in chunks of {spec.chunk}; encode the clip again"
             )
 
     def __iter__(self) -> Iterator[Tensor]:
         """Tokens of a few latent frames at a time: (1, C, t, H', W') or (1, t, H', W')."""
         with safetensors.safe_open(self.path, framework="pt") as file:
             piece = file.get_slice(self.name)
-            frames = self.info.chunk
+            frames = self.info.chunk or self.shape[-3]
             for start in range(0, self.shape[-3], frames):
                 try:
                     if self.name == "indices":

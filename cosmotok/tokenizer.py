@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cosmotok.build import build_network, network_of
@@ -21,14 +20,14 @@ from cosmotok.checkpoint.fingerprint import fingerprint, same_weights
 from cosmotok.checkpoint.fit import fit, shapes_of
 from cosmotok.checkpoint.load import load_checkpoint
 from cosmotok.checkpoint.reference_files import Weights
-from cosmotok.checks import check_size, check_tensor, check_tokens
 from cosmotok.config import TokenizerConfig, find_model
-from cosmotok.devices import find_device, synchronize
+from cosmotok.devices import find_device
 from cosmotok.errors import CheckpointError, InputError
 from cosmotok.foreign import one_line
+from cosmotok.interface import BaseTokenizer
 from cosmotok.network import HALVES, Autoencoder, StreamState
 from cosmotok.quantization import Precision, calibrate, quantize, restore
-from cosmotok.streaming import StreamDecoder, StreamEncoder
+from cosmotok.spec import TokenizerSpec
 
 if TYPE_CHECKING:
     from cosmotok.compiled import CompiledNetwork
@@ -36,12 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["Tokenizer"]
 
 
-class Tokenizer:
-    """A Cosmos tokenizer: `encode`, `decode`, `reconstruct`, and the same as streams.
+class Tokenizer(BaseTokenizer):
+    """A Cosmos tokenizer: `encode`, `decode`, `reconstruct`, and the same as streams; see `BaseTokenizer`.
 
-    Videos are (B, 3, T, H, W), images (B, 3, H, W) or videos with T = 1; floating point in [-1, 1], or uint8 in
-    0..255. Any H, W >= 1 and T >= 1: right and bottom edges are replicated up to a multiple of
-    `config.spatial_factor`, and the last frame repeated to fill the last group of `config.temporal_factor`.
     Nothing tracks gradients here; train through `network`.
 
     Args:
@@ -180,6 +176,10 @@ class Tokenizer:
             (Path(folder) / CARD_FILE).write_text(text, encoding="utf-8")
             return hub.publish(Path(folder), repo, token=token, private=private, revision=revision)
 
+    @property
+    def spec(self) -> TokenizerSpec:
+        return self.config.spec
+
     # Where it is -------------------------------------------------------------------------------------------------
 
     @property
@@ -196,6 +196,12 @@ class Tokenizer:
     def parameters(self) -> int:
         """How many numbers the weights are."""
         return sum(p.numel() for p in self.network.parameters())
+
+    @property
+    def arithmetic(self) -> str:
+        if self.precision == "int8":
+            return self.precision
+        return ("compiled " if self._compiled is not None else "") + super().arithmetic
 
     @property
     def halves(self) -> frozenset[str]:
@@ -323,122 +329,20 @@ class Tokenizer:
     def __repr__(self) -> str:
         return f"Tokenizer({self.config.variant!r}, device={str(self.device)!r}, dtype={self.dtype})"
 
-    # Whole clips -------------------------------------------------------------------------------------------------
+    # Steps of a stream -------------------------------------------------------------------------------------------
 
-    def encode(self, video: Tensor, *, attention_context: int | None = None) -> Tensor:
-        """A clip or image to tokens.
-
-        Args:
-            video: (B, 3, T, H, W), or images (B, 3, H, W); floating point in [-1, 1] or uint8 in 0..255.
-            attention_context: latent frames that temporal attention looks back on; None for all, as published.
-
-        Returns:
-            Latents (B, C, T', H', W') of this tokenizer's dtype, or int32 indices (B, T', H', W');
-            without T' for 4-D images. T' = 1 + ceil((T - 1) / temporal_factor).
-
-        Raises:
-            InputError: for a wrong rank, dtype or range, or no frames.
-        """
-        check_tensor("video", video)
-        if video.ndim == 4:
-            tokens = self.encode(video.unsqueeze(2), attention_context=attention_context)
-            return tokens.squeeze(self.config.time_axis)
-        if video.ndim == 5 and video.shape[2] == 0:
-            raise InputError("video: expected at least one frame, got T=0")
-        return self.stream_encoder(attention_context=attention_context).flush(video)
-
-    def decode(
-        self,
-        tokens: Tensor,
-        size: tuple[int, ...] | None = None,
-        *,
-        attention_context: int | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
-        """Tokens to a clip or image.
-
-        Args:
-            tokens: latents (B, C, T', H', W') or indices (B, T', H', W'); without T' for images.
-            size: (T, H, W), or (H, W) for images, of what was encoded: crops the padding away.
-            attention_context: as in `encode`.
-            out: where to write the frames step by step, of the result's shape; on any device: pinned memory of the host
-                lets a GPU compute meanwhile. With dtype uint8 they are 0..255.
-
-        Returns:
-            (B, 3, T, H, W), or (B, 3, H, W) for tokens without T'; in about [-1, 1], not clipped.
-
-        Raises:
-            InputError: for a wrong rank, dtype, range or size.
-        """
-        check_tensor("tokens", tokens)
-        axis = self.config.time_axis
-        if tokens.ndim == axis + 2:
-            clip_size = (1, *size) if size is not None and len(size) == 2 else size
-            frame = None if out is None else out.unsqueeze(2)
-            tokens = tokens.unsqueeze(axis)
-            return self.decode(tokens, clip_size, attention_context=attention_context, out=frame).squeeze(2)
-        check_tokens(tokens, self.config)
-        if tokens.shape[axis] == 0:
-            raise InputError("tokens: expected at least one latent frame, got T'=0")
-        grid = (tokens.shape[axis], tokens.shape[-2], tokens.shape[-1])
-        whole = 1 + (grid[0] - 1) * self.config.temporal_factor, *(n * self.config.spatial_factor for n in grid[1:])
-        frames, height, width = check_size(whole if size is None else size, grid, self.config)
-        decoder = self.stream_decoder(attention_context=attention_context, size=(height, width))
-        shape = tokens.shape[0], 3, frames, height, width
-        video = torch.empty(shape, dtype=self.dtype, device=self.device) if out is None else out
-        if video.shape != shape or not (video.is_floating_point() or video.dtype == torch.uint8):
-            raise InputError(f"out: expected {shape}, floating point or uint8, got {tuple(video.shape)}, {video.dtype}")
-        done = 0
-        for part in decoder.drain(tokens):
-            place = video[:, :, done : done + part.shape[2]]
-            done += place.shape[2]
-            place.copy_(to_dtype(part[:, :, : place.shape[2]], video.dtype), non_blocking=True)
-        synchronize(self.device)  # the copies may be under way still
-        return video
-
-    def reconstruct(self, video: Tensor) -> Tensor:
-        """`decode(encode(video))`, of the same shape as `video`."""
-        return self.decode(self.encode(video), size=tuple(video.shape[2:]))
-
-    # Streams -----------------------------------------------------------------------------------------------------
-
-    def stream_encoder(self, *, attention_context: int | None = None) -> StreamEncoder:
-        """Starts a stream of frames to tokens; see `StreamEncoder`."""
-        self.require("encoder")
-        return StreamEncoder(self, attention_context)
-
-    def stream_decoder(
-        self, *, attention_context: int | None = None, size: tuple[int, int] | None = None
-    ) -> StreamDecoder:
-        """Starts a stream of tokens to frames, cropped to `size` (H, W) if given; see `StreamDecoder`."""
-        self.require("decoder")
-        return StreamDecoder(self, attention_context, size)
-
-    @torch.no_grad()
     def encode_step(self, frames: Tensor, state: StreamState) -> Tensor:
-        """One step of a stream: frames (B, 3, T, H, W) as the schedule has them, to tokens; updates `state`."""
-        frames = frames.to(self.device)
-        x = frames.float().div(127.5).sub(1) if frames.dtype == torch.uint8 else frames
-        network = self._compiled or self.network
-        z = network.encode(pad_edges(x.to(self.dtype), self.config.spatial_factor), state)
+        """Frames (B, 3, T, H, W) as the schedule has them, to tokens; updates `state`."""
+        z = (self._compiled or self.network).encode(frames, state)
         quantizer = self.network.quantizer
         return z if quantizer is None else quantizer.indices(z.movedim(1, -1))
 
-    @torch.no_grad()
     def decode_step(self, tokens: Tensor, state: StreamState) -> Tensor:
-        """One step of a stream: tokens as the schedule has them, to frames (B, 3, T, H, W); updates `state`."""
-        tokens = tokens.to(self.device)
+        """Tokens as the schedule has them, to frames (B, 3, T, H, W); updates `state`."""
         quantizer = self.network.quantizer
         if quantizer is not None:
-            tokens = quantizer.indices_to_codes(tokens).movedim(-1, 1)
-        return (self._compiled or self.network).decode(tokens.to(self.dtype), state)
-
-    def empty_tokens(self, batch: int, height: int, width: int) -> Tensor:
-        """Tokens of no frames, for a video of that size."""
-        _, h, w = self.config.grid(1, height, width)
-        if self.config.is_discrete:
-            return torch.empty(batch, 0, h, w, dtype=torch.int32, device=self.device)
-        return torch.empty(batch, self.config.latent_channels, 0, h, w, dtype=self.dtype, device=self.device)
+            tokens = quantizer.indices_to_codes(tokens).movedim(-1, 1).to(self.dtype)
+        return (self._compiled or self.network).decode(tokens, state)
 
 
 def check_precision(precision: str, device: str | torch.device | None, dtype: torch.dtype | None) -> None:
@@ -449,18 +353,3 @@ def check_precision(precision: str, device: str | torch.device | None, dtype: to
         raise InputError(f'precision="int8": runs on the CPU, not on device={device}; use precision="float32" there')
     if precision == "int8" and dtype not in (None, torch.float32):
         raise InputError(f'precision="int8": needs dtype=torch.float32 for what stays in floating point, got {dtype}')
-
-
-def to_dtype(video: Tensor, dtype: torch.dtype) -> Tensor:
-    """Frames in [-1, 1] as another dtype; in 0..255 as uint8."""
-    if dtype != torch.uint8:
-        return video
-    return video.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
-
-
-def pad_edges(x: Tensor, factor: int) -> Tensor:
-    """Replicates right and bottom edges of (B, 3, T, H, W) until `factor` divides height and width."""
-    bottom, right = -x.shape[3] % factor, -x.shape[4] % factor
-    if not bottom and not right:
-        return x
-    return F.pad(x.flatten(1, 2), (0, right, 0, bottom), mode="replicate").unflatten(1, x.shape[1:3])

@@ -24,14 +24,16 @@ from cosmotok.benchmark.counting import count_operations
 from cosmotok.benchmark.jobs import MatrixProduct, ModelJob
 from cosmotok.benchmark.memory import PeakMemory, free_memory, limit_memory
 from cosmotok.benchmark.plot import write_plot
-from cosmotok.benchmark.run import Turn, agree, chosen_baseline, take_turns
+from cosmotok.benchmark.run import Turn, agree, chosen_baseline, find_models, take_turns
 from cosmotok.benchmark.table import notes, rows
 from cosmotok.checkpoint.diffusers_files import write_diffusers
 from cosmotok.cli import main
 from cosmotok.errors import CheckpointError, InputError, MissingExtraError, UnknownModelError
+from cosmotok.families import find
+from cosmotok.families.cosmos.model import CosmosModel
+from cosmotok.families.diffusers.model import DiffusersModel
+from cosmotok.families.diffusers.peers import Peer
 from cosmotok.processes import CallError, Remote
-from cosmotok.subjects import OurModel, PeerModel, find_subjects
-from cosmotok.subjects.peers import Peer
 
 CLIP = Clip(5, 32, 32)
 SQUARE = replace(small.CONFIGS["cv4x8x8"], z_channels=4)
@@ -70,9 +72,9 @@ SHRUNKEN = {
 }
 
 
-def shrunken(name: str) -> PeerModel:
+def shrunken(name: str) -> DiffusersModel:
     peer = PEERS[name]
-    return PeerModel(name, replace(peer, config={**peer.config, **SHRUNKEN[peer.cls]}))
+    return DiffusersModel(name, replace(peer, config={**peer.config, **SHRUNKEN[peer.cls]}))
 
 
 def square() -> Tokenizer:
@@ -91,8 +93,8 @@ def noise(clip: Clip) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", PEERS)
 def test_every_peer_runs_in_a_small_form(name):
-    codec = shrunken(name).build("cpu", torch.float32)
-    clip = codec.takes(CLIP)
+    model = shrunken(name)
+    codec, clip = model.load(), model.taken(CLIP)
     latents = codec.encode(noise(clip))
     frames = codec.decode(latents)
     assert frames.shape == (1, 3, clip.frames, clip.height, clip.width)
@@ -103,15 +105,15 @@ def test_every_peer_runs_in_a_small_form(name):
 
 @pytest.mark.parametrize("name", PEERS)
 def test_every_peer_has_its_published_shape_and_can_be_counted_without_memory(name):
-    codec = find_subjects([f"diffusers:{name}"])[0].on_meta()
-    clip = codec.takes(Clip(1, 32, 32))
-    encoding, decoding = count_operations(codec, clip)
+    model = find(f"diffusers:{name}", stand_in=True)
+    codec = model.outline()
+    encoding, decoding = count_operations(codec, model.taken(Clip(1, 32, 32)))
     assert 0 < encoding < decoding
     assert {tensor.device.type for tensor in codec.network.state_dict().values()} == {"meta"}
 
 
 def test_allegro_without_tiles_equals_a_single_tile_of_diffusers():
-    codec = shrunken("Allegro").build("cpu", torch.float32)
+    codec = shrunken("Allegro").load()
     model = codec.network
     model.kernel, model.stride, model.use_tiling = (8, 32, 32), (4, 16, 16), True
     video = noise(Clip(8, 32, 32))
@@ -122,7 +124,7 @@ def test_allegro_without_tiles_equals_a_single_tile_of_diffusers():
 
 
 def test_vidtok_gets_frames_as_its_forward_gives_them():
-    codec = shrunken("VidTok").build("cpu", torch.float32)
+    codec = shrunken("VidTok").load()
     video = noise(CLIP)
     with torch.no_grad():
         whole = codec.network(video, sample_posterior=False).sample
@@ -136,21 +138,22 @@ def test_vidtok_gets_frames_as_its_forward_gives_them():
     st.builds(lambda f, t, n, s: Peer("", "", "", {}, f, t, n, s), *[st.integers(1, 9)] * 4),
 )
 def test_a_peer_takes_the_smallest_clip_that_contains_the_one_asked_for(frames, height, width, peer):
-    taken = peer.takes(Clip(frames, height, width))
-    assert taken.frames >= max(frames, peer.first) and (taken.frames - peer.first) % peer.group == 0
-    assert taken.frames - peer.group < max(frames, peer.first)
-    for side, asked in ((taken.height, height), (taken.width, width)):
+    spec, group = peer.spec("peer", 4), peer.time * peer.latents
+    taken, *sides = spec.size(spec.grid(frames, height, width))
+    assert taken >= max(frames, peer.first) and (taken - peer.first) % group == 0
+    assert taken - group < max(frames, peer.first) and spec.missing(frames, started=False) == taken - frames
+    for side, asked in zip(sides, (height, width), strict=True):
         assert asked <= side < asked + peer.space and side % peer.space == 0
 
 
 def test_a_peer_can_be_a_folder(tmp_path):
     tokenizer = square()
     write_diffusers(tokenizer.to_checkpoint(), tmp_path / "vae")
-    subject = find_subjects([f"diffusers:{tmp_path}"])[0]
-    codec = subject.build("cpu", torch.float32)
-    assert codec.takes(Clip(2, 9, 8)) == Clip(5, 16, 8)
+    subject = find(f"diffusers:{tmp_path}")
+    codec = subject.load()
+    assert subject.taken(Clip(2, 9, 8)) == Clip(5, 16, 8)
     assert torch.allclose(codec.encode(noise(CLIP)), tokenizer.encode(noise(CLIP)), atol=1e-4)
-    assert count_operations(subject.on_meta(), CLIP)[0] > 0
+    assert count_operations(subject.outline(), CLIP)[0] > 0
 
 
 # Ours -----------------------------------------------------------------------------------------------------------------
@@ -158,23 +161,23 @@ def test_a_peer_can_be_a_folder(tmp_path):
 
 @pytest.mark.parametrize("kind", ["dv4x8x8", "ci8x8"])
 def test_ours_run_and_repeat_their_random_weights(kind):
-    subject = OurModel(kind, kind, small.CONFIGS[kind], random=True)
-    codec, again = (subject.build("cpu", torch.float32) for _ in range(2))
-    clip = codec.takes(Clip(4, 17, 16))
+    subject = CosmosModel(kind, kind, small.CONFIGS[kind], random=True)
+    codec, again = subject.load(), subject.load()
+    clip = subject.taken(Clip(4, 17, 16))
     assert (clip.height, clip.width) == (24, 16)
     tokens = codec.encode(noise(clip))
     assert codec.decode(tokens).shape[2:] == (clip.frames, clip.height, clip.width)
     assert torch.equal(again.encode(noise(clip)), tokens)
-    encoding, decoding = count_operations(subject.on_meta(), clip)
+    encoding, decoding = count_operations(subject.outline(), clip)
     assert 0 < encoding < decoding
 
 
 def test_ours_in_integers(int8_at_hand):
-    subject = find_subjects(["cv4x8x8-tiny@int8"])[0]
+    subject = find("cv4x8x8-tiny@int8")
     assert subject.name == "cv4x8x8-tiny@int8"
-    random = OurModel("small", "small", small.CONFIGS["cv4x8x8"], random=True, precision="int8")
-    for codec in (subject.build("cpu", torch.float32), random.build("cpu", torch.float32)):
-        assert codec.tokenizer.precision == "int8"
+    random = CosmosModel("small", "small", small.CONFIGS["cv4x8x8"], random=True, precision="int8", stand_in=True)
+    for codec in (subject.load(), random.load()):
+        assert codec.precision == "int8"
         assert codec.decode(codec.encode(noise(CLIP))).shape == noise(CLIP).shape
 
 
@@ -182,9 +185,7 @@ def test_ours_in_integers(int8_at_hand):
 
 
 class OneConvolution(nn.Module):
-    """A codec whose operations can be counted by hand."""
-
-    notes = ()
+    """An outline whose operations can be counted by hand."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -193,9 +194,6 @@ class OneConvolution(nn.Module):
     @property
     def network(self):
         return self
-
-    def takes(self, clip):
-        return clip
 
     def encode(self, video):
         return self.down(video[0].transpose(0, 1))
@@ -215,7 +213,9 @@ def test_operations_of_one_convolution_and_one_product(frames, height, width):
 def test_ours_and_diffusers_have_the_published_number_of_operations():
     """382 and 695 GFLOP for 17 frames of 256x256."""
     clip = Clip(17, 256, 256)
-    ours, theirs = (count_operations(s.on_meta(), clip) for s in find_subjects(["CV8x8x8", "diffusers:Cosmos"]))
+    ours, theirs = (
+        count_operations(find(name, stand_in=True).outline(), clip) for name in ("CV8x8x8", "diffusers:Cosmos")
+    )
     assert [round(n / 1e9) for n in ours] == [382, 695]
     assert theirs == pytest.approx(ours, rel=1e-3)  # theirs computes the wavelet by convolutions, ours by sums
 
@@ -224,20 +224,22 @@ def test_a_faster_algorithm_does_not_count_less(monkeypatch):
     """Counted are the shapes, whatever kernels would run."""
     from cosmotok.kernels import float32
 
-    subject = OurModel("small", "small", small.CONFIGS["cv4x8x8"], random=True)
-    before = count_operations(subject.on_meta(), CLIP)
+    subject = CosmosModel("small", "small", small.CONFIGS["cv4x8x8"], random=True)
+    before = count_operations(subject.outline(), CLIP)
     monkeypatch.setattr(float32, "CHANNELS", 0)
-    assert count_operations(subject.on_meta(), CLIP) == before
+    assert count_operations(subject.outline(), CLIP) == before
 
 
 # Names ----------------------------------------------------------------------------------------------------------------
 
 
 def test_the_default_pair_shares_weights():
-    ours, theirs = find_subjects(["cv8x8x8", "diffusers:cosmos"])
+    ours, theirs = find_models(["cv8x8x8", "diffusers:cosmos"], "float32", None)
     assert (ours.name, theirs.name) == ("CV8x8x8", "diffusers:Cosmos")
     assert theirs.twin == ours
-    assert find_subjects(["cv4x8x8-tiny", "diffusers:Cosmos"])[1].twin is None  # diffusers has no linear shortcut
+    assert (
+        find_models(["cv4x8x8-tiny", "diffusers:Cosmos"], "float32", None)[1].twin is None
+    )  # diffusers has no linear shortcut
 
 
 @pytest.mark.parametrize(
@@ -250,7 +252,7 @@ def test_the_default_pair_shares_weights():
     ],
 )
 def test_whose_speed_is_one(names, asked, baseline):
-    assert chosen_baseline(asked, find_subjects(names)) == baseline
+    assert chosen_baseline(asked, names) == baseline
 
 
 @pytest.mark.parametrize(
@@ -260,33 +262,33 @@ def test_whose_speed_is_one(names, asked, baseline):
         (["CV8x8x9"], UnknownModelError, "did you mean"),
         (["diffusers:Cosmo"], UnknownModelError, "did you mean Cosmos"),
         (["diffusers:nothing at all"], UnknownModelError, "CogVideoX, Wan"),
-        (["wan"], UnknownModelError, "diffusers:NAME"),
+        (["wan"], UnknownModelError, "did you mean diffusers:Wan"),
         (["CV8x8x8", "cv8x8x8"], InputError, "twice"),
         (["CV8x8x8@int4"], InputError, "float32 or int8"),
     ],
 )
 def test_wrong_names_are_one_line_with_the_nearest(names, error, words):
     with pytest.raises(error, match=re.escape(words)) as caught:
-        find_subjects(names)
+        find_models(names, "float32", None)
     assert "\n" not in str(caught.value)
 
 
 def test_peers_without_diffusers(monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(MissingExtraError, match="pip install"):
-        find_subjects(["diffusers:Wan"])
-    assert find_subjects(["cv4x8x8-tiny"])  # which needs none
+        find_models(["diffusers:Wan"], "float32", None)
+    assert find_models(["cv4x8x8-tiny"], "float32", None)  # which needs none
 
 
 def test_a_folder_of_another_class(tmp_path):
     (tmp_path / "config.json").write_text('{"_class_name": "UNet2DModel"}')
     with pytest.raises(UnknownModelError, match="UNet2DModel"):
-        find_subjects([f"diffusers:{tmp_path}"])
+        find_models([f"diffusers:{tmp_path}"], "float32", None)
 
 
 def test_a_folder_without_a_model(tmp_path):
     with pytest.raises(CheckpointError, match=r"no config\.json .* nor in vae/"):
-        find_subjects([f"diffusers:{tmp_path}"])
+        find_models([f"diffusers:{tmp_path}"], "float32", None)
 
 
 @pytest.mark.parametrize(
@@ -336,8 +338,8 @@ def unlimited(monkeypatch):
 
 @pytest.fixture
 def pair():
-    ours = OurModel("ours", "ours", SQUARE, random=True)
-    return ours, PeerModel("theirs", PEERS["Cosmos"], twin=ours)
+    ours = CosmosModel("ours", "ours", SQUARE, random=True)
+    return ours, DiffusersModel("theirs", PEERS["Cosmos"], weights_of=ours)
 
 
 def test_models_take_turns_and_the_same_weights_give_the_same(unlimited, pair, monkeypatch):

@@ -8,11 +8,11 @@ import skimage.data
 from PIL import Image
 
 from cosmotok import Tokenizer
-from cosmotok.baselines import klt_name
 from cosmotok.config import bundled_models, find_model
 from cosmotok.evaluation.find import find_contestants
 from cosmotok.evaluation.options import Options
 from cosmotok.evaluation.run import compare
+from cosmotok.families.klt import klt_name
 
 # dB above the transform, whose components are not quantised: six numbers, where a discrete model has 16 bits.
 MARGIN = {"dv8x16x16-tiny": 0.2}
@@ -55,7 +55,7 @@ def test_a_video_model_beats_the_linear_transform_of_its_latents(clips, name):
 
 def gain(name, kind, measured, others):
     """dB above the transform, fitted to `others`."""
-    contestants = find_contestants([name, klt_name(find_model(name).config, kind)], fit=others, frames=17)
+    contestants = find_contestants([name, klt_name(find_model(name).config.spec, kind)], fit=others, frames=17)
     found = compare(contestants, measured, Options(jobs=1, frames=17))
     assert found.is_complete
     totals = [model.images if kind == "image" else model.videos for model in found.models]

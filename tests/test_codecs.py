@@ -14,7 +14,7 @@ from media_samples import QUADRANTS, corners, frame_number, numbered, quadrants
 from PIL import Image, features
 from test_baselines import psnr, source_of, waves
 
-from cosmotok.baselines import CODECS, encoders, find_baseline
+from cosmotok.baselines import CODECS, encoders, find_codec
 from cosmotok.baselines.coding import ConstantCoder, EncoderStream, FrameSource, Job, without_sei
 from cosmotok.baselines.images import IMAGE_CODECS, LoadedImageCodec
 from cosmotok.baselines.rates import Setting
@@ -39,7 +39,7 @@ def load():
 
     def get(name):
         if name not in loaded:
-            loaded[name] = find_baseline(name).load("cpu")
+            loaded[name] = find_codec(name).load("cpu")
             if name.partition("@")[0] in VIDEO_CODECS:
                 loaded[name]._idle = processes
         return loaded[name]
@@ -119,13 +119,13 @@ def test_an_image_codec_that_is_missing_says_what_is_there(monkeypatch):
     real = features.check
     monkeypatch.setattr(features, "check", lambda name: name != "avif" and real(name))
     with pytest.raises(MissingExtraError, match="avif: this Pillow has it not, but jpeg, webp"):
-        find_baseline("avif@q50").load("cpu")
+        find_codec("avif@q50").load("cpu")
 
 
 def test_jpeg_xl_needs_a_plugin(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_jxl", None)
     with pytest.raises(MissingExtraError, match="pip install pillow-jxl-plugin"):
-        find_baseline("jxl@q50").load("cpu")
+        find_codec("jxl@q50").load("cpu")
 
 
 def test_a_picture_too_large_for_its_format_is_an_error_of_one_line():
@@ -245,7 +245,7 @@ def test_the_tally_is_complete_with_the_last_frame(load, name):
 
 
 def test_who_stops_early_leaves_no_process_and_nothing_behind():
-    loaded = find_baseline("h264@crf30").load("cpu")
+    loaded = find_codec("h264@crf30").load("cpu")
     clip = numbered(18) * 10
     going = loaded.reconstruct(iter(clip), source_of(clip), Tally())
     next(going)
@@ -264,7 +264,7 @@ def running_children():
 
 
 def test_a_process_that_dies_is_an_error_of_one_line(load):
-    loaded = find_baseline("h264@crf30").load("cpu")
+    loaded = find_codec("h264@crf30").load("cpu")
     there_and_back(loaded, waves(2, 64, 64))
     (process,) = loaded._idle
     os.kill(process._process.pid, signal.SIGKILL)
@@ -297,8 +297,8 @@ def test_a_video_codec_that_is_missing_says_what_is_there(monkeypatch):
         assert encoders.encoder_of("av1").name == "libaom-av1"
         return
     with pytest.raises(MissingExtraError, match=r"neither libsvtav1 nor libaom-av1, but h264 \(libx264\)"):
-        find_baseline("av1@crf30").load("cpu")
-    assert "SVT-AV1" in find_baseline("av1@crf30").traits.note
+        find_codec("av1@crf30").load("cpu")
+    assert "SVT-AV1" in find_codec("av1@crf30").traits.note
 
 
 def test_x264_does_not_count_its_signature():
@@ -326,7 +326,7 @@ def test_only_supplemental_units_are_left_out(units):
 def test_every_codec_is_either_of_images_or_of_clips():
     assert set(CODECS) == {"jpeg", "webp", "avif", "jxl", "h264", "hevc", "vp9", "av1"}
     for name, codec in CODECS.items():
-        traits = find_baseline(f"{name}@1bpp").traits
+        traits = find_codec(f"{name}@1bpp").traits
         assert (traits.image, traits.video) == (codec.unit == "q", codec.unit == "crf")
         assert traits.streaming == traits.image
-        assert find_baseline(f"{name}@{codec.unit}30").traits.streaming
+        assert find_codec(f"{name}@{codec.unit}30").traits.streaming

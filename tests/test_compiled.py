@@ -11,7 +11,7 @@ import torch
 from refusals import refused
 
 from cosmotok import Tokenizer
-from cosmotok.subjects import find_subjects
+from cosmotok.families import find
 
 CONFIGS = {
     "cv4x4x4": small.video(4, 4, (1,), chunk=2),
@@ -141,10 +141,10 @@ def test_a_machine_that_cannot_compile(monkeypatch):
 
 
 def test_a_subject_that_is_compiled(traced):
-    compiled, plain = find_subjects(["cv4x8x8-tiny@compiled", "cv4x8x8-tiny"])
+    compiled, plain = (find(name) for name in ("cv4x8x8-tiny@compiled", "cv4x8x8-tiny"))
     assert compiled.name == "cv4x8x8-tiny@compiled"
     image = small.clip(1, 16, 16)
-    same(*(subject.build("cpu", torch.float32).encode(image) for subject in (compiled, plain)))
+    same(*(subject.load().encode(image) for subject in (compiled, plain)))
     assert graphs() == 1
 
 

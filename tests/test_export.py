@@ -59,7 +59,8 @@ class Modules(ExportedTokenizer):
         graphs = [graph for part in parts for graph in graphs_of(tokenizer.network, tokenizer.config, part)]
         self._loaded = {graph.name: graph.module for graph in graphs}
         state = {graph.half: graph.state for graph in graphs if graph.state}
-        self.manifest = {"state": {half: [vars(tensor) for tensor in state[half]] for half in state}}
+        tensors = {half: [vars(tensor) for tensor in state[half]] for half in state}
+        self.manifest = {"graphs": self._loaded, "state": tensors}
 
     def _load(self, path):
         raise NotImplementedError

@@ -8,8 +8,8 @@ import torch
 from small import FSQ_LEVELS, fresh, image, randomise, video
 
 from cosmotok import Tokenizer
-from cosmotok.baselines.klt import principal_components
 from cosmotok.errors import InputError
+from cosmotok.families.klt.transform import principal_components
 from cosmotok.training.klt import initialise_from_continuous, initialise_with_klt
 
 

@@ -10,13 +10,16 @@ from fixtures import Fixture
 
 from cosmotok import Tokenizer
 from cosmotok.benchmark.counting import count_operations
-from cosmotok.benchmark.run import chosen_baseline
+from cosmotok.benchmark.run import chosen_baseline, find_models
 from cosmotok.checkpoint import reference
 from cosmotok.cli import main
 from cosmotok.config import find_model, list_models
 from cosmotok.errors import CosmotokError, InputError, UnknownModelError
-from cosmotok.subjects import Clip, OurModel, PublishedModel, find_subjects
-from cosmotok.subjects.published_layout import PublishedLayout
+from cosmotok.families import find
+from cosmotok.families.cosmos.model import CosmosModel
+from cosmotok.families.published.layout import PublishedLayout
+from cosmotok.families.published.model import PublishedModel
+from cosmotok.interface import Clip
 
 KINDS = [kind for kind in small.KINDS if not small.CONFIGS[kind].linear_shortcut]
 TOLERANCE = 1e-4  # of the tensor's largest value
@@ -68,7 +71,7 @@ def test_it_computes_what_the_published_code_does(variant):
 
 def test_it_has_the_operations_and_parameters_of_ours():
     """But for the wavelet, a convolution here and sums in ours."""
-    ours, theirs = (subject.on_meta() for subject in find_subjects(["CV8x8x8", "published:CV8x8x8"]))
+    ours, theirs = (find(name, stand_in=True).outline() for name in ("CV8x8x8", "published:CV8x8x8"))
     clip = Clip(17, 256, 256)
     assert count_operations(theirs, clip) == pytest.approx(count_operations(ours, clip), rel=1e-3)
     sizes = [sum(p.numel() for p in codec.network.parameters()) for codec in (ours, theirs)]
@@ -77,27 +80,24 @@ def test_it_has_the_operations_and_parameters_of_ours():
 
 @pytest.mark.parametrize("kind", small.FEW_KINDS)
 def test_a_subject_has_the_weights_of_its_twin(kind):
-    twin = OurModel(kind, kind, small.CONFIGS[kind], random=True)
-    ours, theirs = (
-        subject.build("cpu", torch.float32) for subject in (twin, PublishedModel(f"published:{kind}", twin))
-    )
-    clip = theirs.takes(Clip(4, 17, 16))
-    assert clip == ours.takes(Clip(4, 17, 16))
+    twin = CosmosModel(kind, kind, small.CONFIGS[kind], random=True)
+    model = PublishedModel(f"published:{kind}", twin)
+    ours, theirs = twin.load(), model.load()
+    clip = model.taken(Clip(4, 17, 16))
+    assert clip == twin.taken(Clip(4, 17, 16))
     video = small.clip(clip.frames, clip.height, clip.width)
     tokens = ours.encode(video)
     assert theirs.encode(video).shape == tokens.shape
     assert_close(theirs.decode(tokens), ours.decode(tokens))
-    assert theirs.notes == [f"weights of {kind}", "random weights"]
+    assert model.notes == [f"weights of {kind}", "random weights"]
 
 
 def test_published_models_have_it_by_name():
     names = [name for name in list_models() if not name.endswith("-tiny")]
-    assert [s.name for s in find_subjects([f"published:{n.lower()}" for n in names])] == [
-        f"published:{n}" for n in names
-    ]
-    ours, theirs = find_subjects(["CV8x8x8", "Published:CV8x8x8"])
+    assert [find(f"published:{n.lower()}", stand_in=True).name for n in names] == [f"published:{n}" for n in names]
+    ours, theirs = find_models(["CV8x8x8", "Published:CV8x8x8"], "float32", None)
     assert theirs.twin == ours
-    assert chosen_baseline(None, [ours, theirs]) == 1
+    assert chosen_baseline(None, [ours.name, theirs.name]) == 1
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_published_models_have_it_by_name():
 )
 def test_names_that_it_does_not_have_are_one_line(name, error, words):
     with pytest.raises(error, match=words) as caught:
-        find_subjects([name])
+        find(name)
     assert isinstance(caught.value, CosmotokError) and "\n" not in str(caught.value)
 
 

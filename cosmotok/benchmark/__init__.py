@@ -2,6 +2,7 @@
 
 from cosmotok.benchmark.report import Agreement, Half, Machine, Report, Result
 from cosmotok.benchmark.run import MODELS, benchmark
-from cosmotok.subjects import PEERS, Clip
+from cosmotok.families.diffusers.peers import PEERS
+from cosmotok.interface import Clip
 
 __all__ = ["MODELS", "PEERS", "Agreement", "Clip", "Half", "Machine", "Report", "Result", "benchmark"]

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from cosmotok.benchmark.counting import count_operations
 from cosmotok.benchmark.memory import PeakMemory, give_back, limit_memory
+from cosmotok.interface import BaseTokenizer, Clip, Model
 from cosmotok.kernels.products import Product, suits
-from cosmotok.subjects import Clip, Codec, Subject
 
 __all__ = ["Facts", "MatrixProduct", "ModelJob"]
 
@@ -29,46 +29,44 @@ class Facts:
 
     clip: Clip
     """What it takes for the clip that was asked for."""
-    parameters: int
-    operations: tuple[int, int]
-    """Of encoding and decoding the clip."""
+    parameters: int | None
+    operations: tuple[int, int] | None
+    """Of encoding and decoding the clip; None for a model that is no network."""
 
 
 class ModelJob:
     """One model and one clip of noise."""
 
-    def __init__(self, subject: Subject, clip: Clip, device: str, dtype: torch.dtype) -> None:
+    def __init__(self, model: Model, clip: Clip, device: str, dtype: torch.dtype) -> None:
         torch.backends.cudnn.allow_tf32 = False  # float32 means float32
-        self.subject, self.asked, self.dtype = subject, clip, dtype
+        self.model, self.asked, self.dtype = model, clip, dtype
         self.device = torch.device(device)
-        self.codec: Codec
+        self.tokenizer: BaseTokenizer
         self.video: Tensor
 
     def count(self) -> Facts:
-        codec = self.subject.on_meta()
-        clip = codec.takes(self.asked)
-        parameters = sum(p.numel() for p in codec.network.parameters())
-        return Facts(clip, parameters, count_operations(codec, clip))
+        outline, clip = self.model.outline(), self.model.taken(self.asked)
+        return Facts(clip, self.model.parameters, None if outline is None else count_operations(outline, clip))
 
     def build(self) -> list[str]:
         """Loads the model; remarks on it."""
         self.limit()
-        self.codec = self.subject.build(str(self.device), self.dtype)
-        clip = self.codec.takes(self.asked)
+        self.tokenizer = self.model.load(self.device, self.dtype)
+        clip = self.model.taken(self.asked)
         noise = torch.Generator().manual_seed(0)
         video = torch.rand(1, 3, clip.frames, clip.height, clip.width, generator=noise) * 2 - 1
         self.video = video.to(self.device, self.dtype)
-        return list(self.codec.notes)
+        return list(self.model.notes)
 
     def warm_up(self) -> tuple[int | None, int | None]:
         """Encodes and decodes for the first time: peak memory of each, in bytes."""
         give_back()
         self.limit()
         memory = PeakMemory(self.device)
-        latents = self.codec.encode(self.video)
+        latents = self.tokenizer.encode(self.video)
         encoding = memory.read()
         memory.restart()
-        frames = self.codec.decode(latents)
+        frames = self.tokenizer.decode(latents)
         decoding = memory.read()
         if frames.shape != self.video.shape:
             raise RuntimeError(f"gives {tuple(frames.shape)} for {tuple(self.video.shape)}")
@@ -80,14 +78,14 @@ class ModelJob:
 
     def round(self) -> tuple[float, float]:
         """Seconds of encoding and of decoding."""
-        encoding, latents = timed(self.device, lambda: self.codec.encode(self.video))
-        decoding, _ = timed(self.device, lambda: self.codec.decode(latents))
+        encoding, latents = timed(self.device, lambda: self.tokenizer.encode(self.video))
+        decoding, _ = timed(self.device, lambda: self.tokenizer.decode(latents))
         return encoding, decoding
 
     def write_outputs(self, folder: Path) -> None:
         """Latents and frames as files, to be compared with another model's."""
-        latents = self.codec.encode(self.video)
-        for name, tensor in (("latents", latents), ("frames", self.codec.decode(latents))):
+        latents = self.tokenizer.encode(self.video)
+        for name, tensor in (("latents", latents), ("frames", self.tokenizer.decode(latents))):
             np.save(folder / f"{name}.npy", tensor.float().cpu().numpy())
 
 

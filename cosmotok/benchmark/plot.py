@@ -10,8 +10,8 @@ from typing import Any
 from cosmotok.benchmark.report import GIGA, Half, Report, Result
 from cosmotok.benchmark.table import clip_words, memory, speed
 from cosmotok.errors import InputError
+from cosmotok.interface import Clip
 from cosmotok.plotting import COLOURS, INK, MARKERS, QUIET, check_plot, import_matplotlib, plain_numbers, save, style
-from cosmotok.subjects import Clip
 
 __all__ = ["write_plot"]
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from cosmotok.subjects import Clip
+from cosmotok.interface import Clip
 
 __all__ = ["HALVES", "Agreement", "Half", "Machine", "Report", "Result"]
 
@@ -40,7 +40,8 @@ class Half:
     """Encoding or decoding a clip."""
 
     frames: int
-    operations: int
+    operations: int | None
+    """Of the direct algorithms; None for a model that is no network."""
     seconds: tuple[float, ...]
     """Of every round."""
     peak_memory: int | None
@@ -52,14 +53,14 @@ class Half:
         return self.frames / min(self.seconds)
 
     @property
-    def gflop_per_frame(self) -> float:
+    def gflop_per_frame(self) -> float | None:
         """In direct algorithms."""
-        return self.operations / self.frames / GIGA
+        return None if self.operations is None else self.operations / self.frames / GIGA
 
     @property
-    def rate(self) -> float:
+    def rate(self) -> float | None:
         """Operations of the direct algorithms per second, in the best round."""
-        return self.operations / min(self.seconds)
+        return None if self.operations is None else self.operations / min(self.seconds)
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,8 @@ class Report:
     def share(self, result: Result, half: str) -> float | None:
         """Operations of the direct algorithms per second, over those of a plain matrix product. Algorithms with fewer
         operations can exceed 1."""
-        measured = getattr(result, half)
-        return None if measured is None else measured.rate / self.machine.attainable(result.asked)
+        rate = getattr(getattr(result, half), "rate", None)
+        return None if rate is None else rate / self.machine.attainable(result.asked)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -19,8 +19,9 @@ from cosmotok.benchmark.report import Agreement, Half, Machine, Report, Result
 from cosmotok.config import suggest
 from cosmotok.devices import find_device
 from cosmotok.errors import CosmotokError, InputError
+from cosmotok.families import FAMILIES, family_of, find
+from cosmotok.interface import Clip, Model
 from cosmotok.processes import Remote, device_name, reason
-from cosmotok.subjects import Clip, OurModel, PeerModel, Subject, find_subjects
 
 __all__ = ["MODELS", "benchmark"]
 
@@ -39,6 +40,7 @@ def benchmark(
     precision: str = "float32",
     threads: int | None = None,
     baseline: str | None = None,
+    fit: Path | None = None,
     advance: Callable[[int], None] = lambda steps: None,
 ) -> Report:
     """Measures encoding and decoding of a clip of noise by several models, for every size and length.
@@ -48,9 +50,8 @@ def benchmark(
     `if __name__ == "__main__":`, since the processes import it.
 
     Args:
-        models: ours as `Tokenizer.from_pretrained` takes them (a published name gets random weights; `@int8` or
-            `@compiled` behind it sets the precision), `published:NAME` for the same in the published layout, and
-            `diffusers:NAME` or `diffusers:PATH`. See `docs/benchmark.md`.
+        models: as `cosmotok.families.find` takes them; names whose weights are on the Hub get random ones. See
+            `docs/benchmark.md`.
         sizes: (width, height) in pixels.
         frames: lengths. A model that takes other numbers gets the next larger one.
         rounds: how often each is timed.
@@ -60,6 +61,7 @@ def benchmark(
         threads: of PyTorch; None leaves its default.
         baseline: the model whose speed the others are compared with; by default diffusers' port of ours, else the first
             that is not ours, else the first model.
+        fit: folder of clips or images that a KLT is fitted to.
         advance: called with 1 after each model's warm-up, and after each of its rounds.
 
     Returns:
@@ -70,10 +72,10 @@ def benchmark(
         InputError: for values that make no sense.
         MissingExtraError: for peers without diffusers.
     """
-    subjects = find_subjects(models, precision)
+    found = find_models(models, precision, fit)
     check(sizes, frames, rounds, device, threads)
-    names = [subject.name for subject in subjects]
-    base = chosen_baseline(baseline, subjects)
+    names = [model.name for model in found]
+    base = chosen_baseline(baseline, names)
     results: list[Result] = []
     agreements: list[Agreement] = []
     products: dict[Clip, dict[str, float]] = {}
@@ -81,15 +83,13 @@ def benchmark(
         with ExitStack() as stack:
             machine = stack.enter_context(Remote(partial(MatrixProduct, device, dtype), threads))
             turns = [
-                Turn(
-                    subject, clip, stack.enter_context(Remote(partial(ModelJob, subject, clip, device, dtype), threads))
-                )
-                for subject in subjects
+                Turn(model, clip, stack.enter_context(Remote(partial(ModelJob, model, clip, device, dtype), threads)))
+                for model in found
             ]
             products[clip] = take_turns(turns, machine, rounds, advance)
             agreements += agree(turns)
         results += [turn.result for turn in turns]
-    peers = any(isinstance(subject, PeerModel) for subject in subjects)
+    peers = any(family_of(name) is FAMILIES["diffusers"] for name in names)
     where = Machine(
         device_type=torch.device(device).type,
         device=device_name(device),
@@ -106,7 +106,7 @@ def benchmark(
 class Turn:
     """One model at one size of clip, as far as it came."""
 
-    subject: Subject
+    model: Model
     clip: Clip
     remote: Remote
     facts: Facts | None = None
@@ -134,10 +134,10 @@ class Turn:
             seconds = zip(*self.seconds, strict=True)
             halves = [
                 Half(facts.clip.frames, operations, times, peak)
-                for operations, times, peak in zip(facts.operations, seconds, self.peaks, strict=True)
+                for operations, times, peak in zip(facts.operations or (None, None), seconds, self.peaks, strict=True)
             ]
         return Result(
-            name=self.subject.name,
+            name=self.model.name,
             asked=self.clip,
             taken=facts.clip if facts else None,
             parameters=facts.parameters if facts else None,
@@ -170,7 +170,7 @@ def agree(turns: Sequence[Turn]) -> list[Agreement]:
     """Compares the outputs of models that have the same weights."""
     found = []
     for turn in turns:
-        twin = next((other for other in turns if other.subject == turn.subject.twin), None)
+        twin = next((other for other in turns if other.model == turn.model.twin), None)
         if twin is None:
             continue
         with tempfile.TemporaryDirectory(prefix="cosmotok-") as folder:
@@ -180,7 +180,7 @@ def agree(turns: Sequence[Turn]) -> list[Agreement]:
                 one.attempt("write_outputs", place)
             if twin.error is None and turn.error is None:
                 latents, frames = (difference(*(f / f"{name}.npy" for f in folders)) for name in ("latents", "frames"))
-                found.append(Agreement(twin.subject.name, turn.subject.name, turn.clip, latents, frames))
+                found.append(Agreement(twin.model.name, turn.model.name, turn.clip, latents, frames))
     return found
 
 
@@ -191,10 +191,24 @@ def difference(path: Path, other: Path) -> float:
     return largest / max(float(b.max() - b.min()), 1e-12)
 
 
-def chosen_baseline(name: str | None, subjects: Sequence[Subject]) -> int:
-    names = [subject.name for subject in subjects]
+def find_models(names: Sequence[str], precision: str, fit: Path | None) -> list[Model]:
+    """Models by name, each with the weights of another one where their outputs can be compared; none is loaded."""
+    if not names:
+        raise InputError("models: expected at least one name such as CV8x8x8 or diffusers:Wan")
+    found: list[Model] = []
+    for name in names:
+        given = {"precision": precision, "fit": fit}
+        options = {key: value for key, value in given.items() if key in family_of(name).options}
+        found.append(find(name, stand_in=True, **options))  # type: ignore[arg-type]
+    for name in (model.name for model in found):
+        if [model.name for model in found].count(name) > 1:
+            raise InputError(f"models: {name} is named twice")
+    return [model.beside(found) for model in found]
+
+
+def chosen_baseline(name: str | None, names: Sequence[str]) -> int:
     if name is None:
-        others = [i for i, subject in enumerate(subjects) if not isinstance(subject, OurModel)]
+        others = [i for i, known in enumerate(names) if family_of(known) is not FAMILIES["cosmos"]]
         return names.index(COSMOS) if COSMOS in names else others[0] if others else 0
     lower = [known.lower() for known in names]
     if name.lower() not in lower:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cosmotok.benchmark.report import GIGA, HALVES, Half, Report, Result
+from cosmotok.families.published import PREFIX as PUBLISHED_PREFIX
+from cosmotok.interface import Clip
 from cosmotok.printing import print_table
-from cosmotok.subjects import Clip
-from cosmotok.subjects.published import PUBLISHED_PREFIX
 
 __all__ = ["clip_words", "memory", "notes", "print_report", "rows", "speed"]
 
@@ -95,8 +95,10 @@ def clip_words(clip: Clip) -> str:
     return f"{clip.frames} frame{'s' if clip.frames > 1 else ''} of {clip.width}x{clip.height}"
 
 
-def speed(value: float) -> str:
+def speed(value: float | None) -> str:
     """Three digits: 0.123, 1.23, 12.3, 123, 1,234."""
+    if value is None:
+        return NOTHING
     digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:,.{digits}f}"
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cosmotok.cli.app import app
-from cosmotok.cli.options import Device, Dtype, Json, device_of, dtype_of, listed, progress
+from cosmotok.cli.options import Device, Dtype, Fit, Json, device_of, dtype_of, listed, progress
 from cosmotok.errors import InputError
 from cosmotok.printing import print_json
 
@@ -23,7 +23,7 @@ def benchmark(
             "--models",
             "-m",
             help="Names with commas between: ours, also with @int8 or @compiled behind; published:NAME, one of ours "
-            "as the published code lays it out; diffusers:NAME of Cosmos, CogVideoX, Wan, LTX, "
+            "as the published code lays it out; klt:4x8x8:16; diffusers:NAME of Cosmos, CogVideoX, Wan, LTX, "
             "Hunyuan, Mochi, Allegro, VidTok, DC-AE, SD, FLUX, TAESD; or diffusers:PATH.",
         ),
     ] = DEFAULT_MODELS,
@@ -39,6 +39,7 @@ def benchmark(
     precision: Annotated[
         str, typer.Option(help="Of our models that say none: float32 (their dtype), int8 or compiled.")
     ] = "float32",
+    fit: Fit = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; PyTorch's default if left out.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw to this .png, .svg or .pdf.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write all numbers to this .json, too.")] = None,
@@ -70,6 +71,7 @@ def benchmark(
             precision=precision,
             threads=threads,
             baseline=baseline,
+            fit=fit,
             advance=bar.advance,
         )
     if output is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cosmotok.cli.app import app
-from cosmotok.cli.options import Json, Variant, load, progress
+from cosmotok.cli.options import Json, Variant, load_cosmos, progress
 from cosmotok.printing import show
 
 
@@ -26,7 +26,7 @@ def calibrate(
     """Find the ranges that --precision int8 needs, from typical images and videos."""
     from cosmotok.quantization import calibration_clips, layers
 
-    tokenizer = load(model, "cpu", "float32", variant)
+    tokenizer = load_cosmos(model, "calibrate", variant)
     with progress(f"calibrating {tokenizer.config.variant}", None, "files") as bar:
         calibration = tokenizer.calibrate(calibration_clips(data, clips, frames, size, bar.advance))
     tokenizer.save_pretrained(output)

@@ -15,6 +15,7 @@ from cosmotok.cli.options import (
     Context,
     Device,
     Dtype,
+    Fit,
     Frames,
     Json,
     MaxPixels,
@@ -49,6 +50,7 @@ def reconstruct(
     device: Device = "auto",
     dtype: Dtype = "auto",
     precision: Precision = "float32",
+    fit: Fit = None,
     attention_context: Context = CONTEXT,
     max_pixels: MaxPixels = MAX_PIXELS,
     json: Json = False,
@@ -59,8 +61,8 @@ def reconstruct(
 
     chosen = parse_frames(frames)
     name, count = peek(source, chosen, max_pixels)
-    tokenizer = load(model, device, dtype, variant, precision)
-    target = output or default_output(source, f"{name}.{tokenizer.config.variant}", count)
+    tokenizer = load(model, device, dtype, variant, precision, fit)
+    target = output or default_output(source, f"{name}.{tokenizer.spec.name}", count)
     beside = target.with_name(f"{target.stem}.side-by-side{target.suffix}") if side_by_side else None
     with progress(f"reconstructing {source.name}", count) as bar:
         report = reconstruct_file(
@@ -91,6 +93,7 @@ def encode(
     device: Device = "auto",
     dtype: Dtype = "auto",
     precision: Precision = "float32",
+    fit: Fit = None,
     attention_context: Context = CONTEXT,
     max_pixels: MaxPixels = MAX_PIXELS,
     json: Json = False,
@@ -101,8 +104,8 @@ def encode(
 
     chosen = parse_frames(frames)
     name, count = peek(source, chosen, max_pixels)
-    tokenizer = load(model, device, dtype, variant, precision)
-    target = output or beside_or_here(source, f"{name}.{tokenizer.config.variant}.safetensors")
+    tokenizer = load(model, device, dtype, variant, precision, fit)
+    target = output or beside_or_here(source, f"{name}.{tokenizer.spec.name}.safetensors")
     if Path(model).exists():
         model = str(Path(model).resolve())  # the token file may be decoded from another folder
     with progress(f"encoding {source.name}", count) as bar:
@@ -132,6 +135,7 @@ def decode(
     device: Device = "auto",
     dtype: Dtype = "auto",
     precision: Precision = "float32",
+    fit: Fit = None,
     json: Json = False,
 ) -> None:
     """Decode a token file to a video or image."""
@@ -139,7 +143,7 @@ def decode(
     from cosmotok.tokenfile import TokenFile
 
     file = TokenFile(tokens)
-    tokenizer = load(model or file.info.model, device, dtype, variant, precision)
+    tokenizer = load(model or file.info.model, device, dtype, variant, precision, fit)
     suffix = ".png" if file.info.kind == "image" else ".mp4"
     target = output or beside_or_here(tokens, f"{tokens.stem}.decoded{suffix}")
     with progress(f"decoding {tokens.name}", file.info.size[0]) as bar:

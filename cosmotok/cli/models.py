@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cosmotok.cli.app import app
-from cosmotok.cli.options import DEFAULT_MODEL, Device, Json, Model, Variant, load, progress
+from cosmotok.cli.options import DEFAULT_MODEL, Device, Fit, Json, Model, Variant, load, load_cosmos, progress
 from cosmotok.printing import print_json, print_table, say, show
 
 if TYPE_CHECKING:
-    from cosmotok.config import TokenizerConfig
+    pass
 
 AnyModel = Annotated[str, typer.Argument(help="A model: bundled name, file, folder or Hub id, of any known kind.")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit, of a model on the Hub.")]
@@ -22,10 +22,11 @@ Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit, of a 
 def info(
     what: Annotated[str, typer.Argument(help="A media file, a token file, or a model: a name, path or Hub id.")],
     variant: Variant = None,
+    fit: Fit = None,
     json: Json = False,
 ) -> None:
     """Tell what a file or model is."""
-    show(describe(what, variant), json)
+    show(describe(what, variant, fit), json)
 
 
 @app.command()
@@ -42,7 +43,7 @@ def models(json: Json = False) -> None:
         (
             entry.name,
             str(entry.config.kind),
-            shape_of(entry.config),
+            entry.config.spec.shape,
             f"{entry.config.vocab_size} codes"
             if entry.config.is_discrete
             else f"{entry.config.latent_channels} channels",
@@ -87,6 +88,7 @@ def stats(
     ] = None,
     frames: Annotated[int, typer.Option(help="At most so many frames of each video.")] = 121,
     variant: Variant = None,
+    fit: Fit = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -94,8 +96,13 @@ def stats(
     from cosmotok.evaluation.latents import latent_statistics, with_statistics
     from cosmotok.media import find_media
     from cosmotok.pipeline import ATTENTION_CONTEXT
+    from cosmotok.tokenizer import Tokenizer
 
-    tokenizer = load(model, device, "float32", variant)
+    tokenizer = (
+        load_cosmos(model, "stats --output", variant, device)
+        if output
+        else load(model, device, "float32", variant, fit=fit)
+    )
     files = find_media(data) if data.is_dir() else [data]
     with progress(f"encoding {data.name}", len(files), "files") as bar:
         found = latent_statistics(
@@ -103,7 +110,7 @@ def stats(
         )
     for line in found.skipped:
         say(f"left out: {line}")
-    if output is not None:
+    if isinstance(tokenizer, Tokenizer) and output is not None:
         tokenizer.config = with_statistics(tokenizer.config, found)
         tokenizer.save_pretrained(output)
     written = {"output": str(output)} if output is not None else {}
@@ -125,23 +132,26 @@ def export(
     """Export encoder, decoder and their streaming steps for use without cosmotok."""
     from cosmotok.export import export as export_model
 
-    tokenizer = load(model, "cpu", "float32", variant)
+    tokenizer = load_cosmos(model, "export", variant)
     with progress(f"exporting {tokenizer.config.variant}", None, "graphs") as bar:
         files = export_model(tokenizer, output, to=to, parts=part, progress=lambda name: bar.advance(1))
     show({"output": str(output), "files": [path.name for path in files]}, json)
 
 
-def describe(what: str, variant: str | None) -> dict[str, Any]:
+def describe(what: str, variant: str | None, fit: Path | None) -> dict[str, Any]:
     """Facts about a media file, token file or model."""
     from cosmotok.checkpoint.load import is_model
     from cosmotok.config import find_model
     from cosmotok.errors import MediaError, UnknownModelError
+    from cosmotok.families import FAMILIES, family_of
     from cosmotok.media.names import is_image_path, is_video_path
 
     path = Path(what)
+    if family_of(what) is not FAMILIES["cosmos"]:
+        return describe_model(what, variant, fit)
     if path.exists():
         if is_model(path):
-            return describe_model(what, variant)
+            return describe_model(what, variant, fit)
         return describe_tokens(path) if path.suffix == ".safetensors" else describe_media(path)
     try:
         entry = find_model(what)
@@ -149,22 +159,16 @@ def describe(what: str, variant: str | None) -> dict[str, Any]:
         looks_like_media = is_image_path(path) or is_video_path(path) or path.suffix == ".safetensors"
         if looks_like_media or what.count("/") > 1:
             raise MediaError(f"{what}: no such file") from None
-        return describe_model(what, variant)
+        return describe_model(what, variant, fit)
     if entry.bundled:
-        return describe_model(what, variant)
+        return describe_model(what, variant, fit)
     return {"what": "model", "name": entry.name, "hub": entry.hub, **entry.config.to_dict()}
 
 
-def describe_model(name: str, variant: str | None) -> dict[str, Any]:
-    tokenizer = load(name, "cpu", "float32", variant)
-    return {
-        "what": "model",
-        "name": name,
-        "parameters": tokenizer.parameters,
-        "fingerprint": tokenizer.fingerprint,
-        "halves": [half for half in ("encoder", "decoder") if half in tokenizer.halves],
-        **tokenizer.config.to_dict(),
-    }
+def describe_model(name: str, variant: str | None, fit: Path | None) -> dict[str, Any]:
+    from cosmotok.families import find
+
+    return {"what": "model", "name": name, **find(name, variant=variant, fit=fit).facts()}
 
 
 def describe_tokens(path: Path) -> dict[str, Any]:
@@ -193,12 +197,3 @@ def describe_media(path: Path) -> dict[str, Any]:
         "codec": found.codec,
         "pixel_format": found.pixel_format,
     }
-
-
-def shape_of(config: TokenizerConfig) -> str:
-    factors = (
-        [config.spatial_factor] * 2
-        if config.kind == "image"
-        else [config.temporal_factor, *[config.spatial_factor] * 2]
-    )
-    return "x".join(map(str, factors))

@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     import torch
 
+    from cosmotok.interface import BaseTokenizer
     from cosmotok.tokenizer import Tokenizer
 
 DEFAULT_MODEL = "cv4x8x8-tiny"
@@ -19,7 +20,15 @@ Source = Annotated[
     Path, typer.Argument(help="A video, an image, a folder of frames or a pattern such as 'f_%04d.png'.")
 ]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write; by default beside the source.")]
-Model = Annotated[str, typer.Option("--model", "-m", help="Name (see `cosmotok models`), path or Hub id.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Name (see `cosmotok models`), path or Hub id; diffusers:NAME or diffusers:PATH; klt:4x8x8:16.",
+    ),
+]
+Fit = Annotated[Path | None, typer.Option(help="Folder that a klt is fitted to; keep it apart from what is measured.")]
 Variant = Annotated[
     str | None, typer.Option(help="Published name of what a model's files hold, where they do not tell.")
 ]
@@ -38,14 +47,32 @@ MAX_PIXELS = 64_000_000
 CONTEXT = "32"
 
 
-def load(model: str, device: str, dtype: str, variant: str | None = None, precision: Any = "float32") -> Tokenizer:
-    """The tokenizer, where and as what the options say."""
-    from cosmotok.tokenizer import Tokenizer
+def load(
+    model: str,
+    device: str = "cpu",
+    dtype: str = "float32",
+    variant: str | None = None,
+    precision: str = "float32",
+    fit: Path | None = None,
+) -> BaseTokenizer:
+    """The tokenizer of any family, where and as what the options say."""
+    from cosmotok.families import find
 
     place = "cpu" if device == "auto" and precision == "int8" else device_of(device)
-    return Tokenizer.from_pretrained(
-        model, variant=variant, device=place, dtype=dtype_of(dtype, place), precision=precision
-    )
+    found = find(model, variant=variant, precision=None if precision == "float32" else precision, fit=fit)
+    return found.load(place, dtype_of(dtype, place))
+
+
+def load_cosmos(model: str, verb: str, variant: str | None = None, device: str = "cpu") -> Tokenizer:
+    """A tokenizer for what only those of our own network can do."""
+    from cosmotok.errors import InputError
+    from cosmotok.families import family_of
+    from cosmotok.tokenizer import Tokenizer
+
+    tokenizer = load(model, device, variant=variant)
+    if not isinstance(tokenizer, Tokenizer):
+        raise InputError(f"{model}: {verb} takes a Cosmos tokenizer, and this is {family_of(model).title}")
+    return tokenizer
 
 
 def dtype_of(name: str, device: str) -> torch.dtype:

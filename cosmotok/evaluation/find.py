@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from cosmotok.config import list_models, suggest
-from cosmotok.errors import InputError, UnknownModelError
+from cosmotok.baselines import CODECS, find_codec, is_codec
+from cosmotok.config import suggest
+from cosmotok.errors import CosmotokError, InputError, UnknownModelError
 from cosmotok.evaluation.contestants import Contestant, Traits
-from cosmotok.evaluation.tokenizers import LATENT_BITS, PUBLISHED, PeerTokenizer, StreamTokenizer
-from cosmotok.subjects import PEERS, OurModel, PeerModel, find_subjects
-from cosmotok.subjects.peers import PREFIX
+from cosmotok.evaluation.tokenizers import LATENT_BITS, TokenizerContestant
+from cosmotok.families import family_of, find, known_names
 
 __all__ = ["find_contestants", "nominal_rate"]
 
@@ -24,27 +23,28 @@ def find_contestants(
     """Contestants by name, in the order of the names.
 
     Args:
-        names: ours as `Tokenizer.from_pretrained` takes them, also with `@int8` behind, with their real weights;
-            `diffusers:NAME`, or `diffusers:PATH` for a folder or Hub id; `klt:4x8x8:16` or `klt:8x8:16`; a codec with a
-            rate (`h264@0.25bpp`) or a quality (`jpeg@q80`, `av1@crf40`). A codec alone stands for one contestant at
+        names: of tokenizers as `cosmotok.families.find` takes them, with their real weights; or a codec with a rate
+            (`h264@0.25bpp`) or a quality (`jpeg@q80`, `av1@crf40`). A codec alone stands for one contestant at
             each of the rates that the tokenizers beside it have on the kind of data that it takes.
-        fit: folder of images and videos for what has to be fitted to data, such as `klt`.
+        fit: folder of images and videos for what has to be fitted to data, such as `klt:4x8x8:16`.
         frames: length of clips, for these rates, since the first frame costs a tokenizer more; None: of long ones.
         dtype: that tokenizers compute in.
 
     Raises:
         UnknownModelError: for a name that nothing has; suggests the nearest.
-        InputError: for no names, a name that comes twice, or a codec without a rate where no tokenizer tells one.
-        MissingExtraError: for peers without diffusers.
+        InputError: for no names, a name that comes twice, a `fit` that nothing is fitted to, or a codec without a rate
+            where no tokenizer tells one.
+        MissingExtraError: for a family whose package is missing.
     """
     if not names:
         raise InputError("models: expected at least one name such as cv4x8x8-tiny, diffusers:Wan or h264@0.25bpp")
-    bare = {name for name in names if is_bare_codec(name)}
-    alone = {name: find_contestant(name, fit, dtype) for name in names if name not in bare}
-    rated = [contestant.traits for contestant in alone.values()] if bare else []
+    if fit is not None and not any(takes_fit(name) for name in names):
+        raise InputError(f"--fit {fit}: only a klt is fitted, and there is none among {', '.join(names)}; leave it out")
+    alone = {name: find_contestant(name, fit, dtype) for name in names if name.lower() not in CODECS}
+    rated = known_traits(alone.values()) if len(alone) < len(names) else []
     found: list[Contestant] = []
     for name in names:
-        found += at_rates(name, rated, frames) if name in bare else [alone[name]]
+        found += [alone[name]] if name in alone else at_rates(name, rated, frames)
     for name in (contestant.name for contestant in found):
         if [contestant.name for contestant in found].count(name) > 1:
             raise InputError(f"models: {name} is named twice")
@@ -52,51 +52,40 @@ def find_contestants(
 
 
 def find_contestant(name: str, fit: Path | None, dtype: str) -> Contestant:
-    from cosmotok.baselines import find_baseline, is_baseline
-
-    if is_baseline(name):
-        return find_baseline(name, fit=fit)
+    if is_codec(name):
+        return find_codec(name)
     try:
-        (subject,) = find_subjects([name])
-    except (UnknownModelError, InputError):
-        known, base = known_names(), name.partition("@")[0]
+        model = find(name, fit=fit if takes_fit(name) else None)
+    except UnknownModelError:
+        known, base = [*known_names(), *CODECS], name.partition("@")[0]
         suggestion = suggest(base, known)
-        if base in known or not suggestion:
+        if base in known or not suggestion or ":" in base:
             raise
         raise UnknownModelError(
-            f"unknown model {name!r}{suggestion} (`cosmotok models` lists ours; a path or Hub id works too; peers are "
-            f"{PREFIX}NAME; codecs and klt are in docs/baselines.md)"
+            f"unknown model {name!r}{suggestion} (`cosmotok models` lists all; a path or Hub id works too; codecs are "
+            f"{', '.join(CODECS)})"
         ) from None
-    if isinstance(subject, PeerModel):
-        return PeerTokenizer(with_weights(subject), dtype)
-    if isinstance(subject, OurModel):
-        return StreamTokenizer(subject, dtype)
-    raise UnknownModelError(f"{name}: is of a kind that cannot be evaluated")
+    return TokenizerContestant(model, dtype)
 
 
-def with_weights(model: PeerModel) -> PeerModel:
-    """The published weights where a name alone was given; nothing is downloaded yet."""
-    if model.source:
-        return model
-    if model.peer.name not in PUBLISHED:
-        raise UnknownModelError(
-            f"{model.name}: no published weights of diffusers' format are known; give {PREFIX}PATH, a folder or Hub id"
-        )
-    source, subfolder = PUBLISHED[model.peer.name]
-    return replace(model, source=source, subfolder=subfolder)
+def takes_fit(name: str) -> bool:
+    return not is_codec(name) and "fit" in family_of(name).options
 
 
-def is_bare_codec(name: str) -> bool:
-    from cosmotok.baselines import CODECS
-
-    return name.lower() in CODECS
+def known_traits(contestants: Iterable[Contestant]) -> list[Traits]:
+    """Of those that can tell them; what is wrong with the others is found when they are loaded."""
+    found = []
+    for contestant in contestants:
+        try:
+            found.append(contestant.traits)
+        except CosmotokError:
+            continue
+    return found
 
 
 def at_rates(codec: str, tokenizers: Iterable[Traits], frames: int | None) -> Iterator[Contestant]:
     """A codec at each rate that tokenizers have on the kind of data that it takes."""
-    from cosmotok.baselines import find_baseline
-
-    takes = find_baseline(f"{codec}@1bpp", fit=None).traits
+    takes = find_codec(f"{codec}@1bpp").traits
     kind: Literal["image", "video"] = "video" if takes.video else "image"
     rates = {nominal_rate(traits, kind, frames) for traits in tokenizers}
     texts = dict.fromkeys(f"{rate:.3g}" for rate in sorted(rate for rate in rates if rate is not None))
@@ -106,7 +95,7 @@ def at_rates(codec: str, tokenizers: Iterable[Traits], frames: int | None) -> It
             f"none; say a rate, such as {codec}@0.25bpp"
         )
     for text in texts:
-        yield find_baseline(f"{codec}@{text}bpp", fit=None)
+        yield find_codec(f"{codec}@{text}bpp")
 
 
 def nominal_rate(traits: Traits, kind: Literal["image", "video"], frames: int | None = None) -> float | None:
@@ -131,9 +120,3 @@ def nominal_rate(traits: Traits, kind: Literal["image", "video"], frames: int | 
     else:
         share = (1 + math.ceil((frames - 1) / traits.time)) / frames
     return bits * share / traits.space**2
-
-
-def known_names() -> list[str]:
-    from cosmotok.baselines import CODECS
-
-    return [*list_models(), *(PREFIX + peer for peer in PEERS), *CODECS, "klt:4x8x8:16", "klt:8x8:16"]

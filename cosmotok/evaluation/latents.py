@@ -11,9 +11,9 @@ from torch import Tensor
 
 from cosmotok.config import TokenizerConfig
 from cosmotok.errors import InputError, MediaError
+from cosmotok.interface import BaseTokenizer
 from cosmotok.media import open_media
-from cosmotok.pipeline import batches, step_frames, to_video
-from cosmotok.tokenizer import Tokenizer
+from cosmotok.pipeline import batches, to_video
 
 __all__ = ["LatentStatistics", "RunningMoments", "latent_statistics", "with_statistics"]
 
@@ -73,7 +73,7 @@ class RunningMoments:
 
 
 def latent_statistics(
-    tokenizer: Tokenizer,
+    tokenizer: BaseTokenizer,
     files: Iterable[str | Path],
     *,
     max_clips: int | None = None,
@@ -102,12 +102,12 @@ def latent_statistics(
         InputError: for a discrete tokenizer, or limits below 1.
         MediaError: where no file can be read.
     """
-    if tokenizer.config.is_discrete:
-        raise InputError(f"{tokenizer.config.variant}: is discrete; only continuous latents have such statistics")
+    if tokenizer.spec.is_discrete:
+        raise InputError(f"{tokenizer.spec.name}: is discrete; only continuous latents have such statistics")
     for argument, limit in (("max_clips", max_clips), ("frames", frames)):
         if limit is not None and limit < 1:
             raise InputError(f"{argument}={limit}: expected at least 1, or None for all")
-    total, clips, skipped = RunningMoments(tokenizer.config.latent_channels), 0, []
+    total, clips, skipped = RunningMoments(tokenizer.spec.latent_channels), 0, []
     for path in files:
         if clips == max_clips:
             break
@@ -125,13 +125,13 @@ def latent_statistics(
 
 
 def moments_of_file(
-    tokenizer: Tokenizer, path: Path, frames: int | None, attention_context: int | None
+    tokenizer: BaseTokenizer, path: Path, frames: int | None, attention_context: int | None
 ) -> RunningMoments:
     """The moments of one file's latents."""
-    moments = RunningMoments(tokenizer.config.latent_channels)
+    moments = RunningMoments(tokenizer.spec.latent_channels)
     encoder = tokenizer.stream_encoder(attention_context=attention_context)
     with open_media(path, frames=slice(frames)) as reader:
-        for batch in batches(reader, step_frames(tokenizer.config)):
+        for batch in batches(reader, tokenizer.spec.step_frames):
             moments.update(encoder.push(to_video(batch)))
     moments.update(encoder.flush())
     return moments

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cosmotok.pipeline import ATTENTION_CONTEXT, step_frames, to_pixels
-from cosmotok.tokenizer import Tokenizer
+from cosmotok.interface import BaseTokenizer
+from cosmotok.pipeline import ATTENTION_CONTEXT, to_pixels
 
 __all__ = ["groups", "paired", "streamed"]
 
 
 def streamed(
-    tokenizer: Tokenizer, frames: Iterable[np.ndarray], count: Callable[[Tensor], None] = lambda tokens: None
+    tokenizer: BaseTokenizer, frames: Iterable[np.ndarray], count: Callable[[Tensor], None] = lambda tokens: None
 ) -> Iterator[np.ndarray]:
     """What a tokenizer makes of a clip, frame for frame, uint8 (H, W, 3).
 
@@ -29,7 +29,7 @@ def streamed(
     decoder = None
     missing = 0
     """Frames that went in and have not come out; what comes beyond is padding of the last group."""
-    for group in groups(frames, step_frames(tokenizer.config)):
+    for group in groups(frames, tokenizer.spec.step_frames):
         if decoder is None:
             height, width = group[0].shape[:2]
             decoder = tokenizer.stream_decoder(attention_context=ATTENTION_CONTEXT, size=(height, width))

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cosmotok.checks import check_size, check_tensor, check_tokens, check_video
 from cosmotok.config import TokenizerConfig
 from cosmotok.errors import CheckpointError, ConfigError, InputError, MissingExtraError
 from cosmotok.export.graphs import EVERYTHING
+from cosmotok.interface import BaseTokenizer
 from cosmotok.network import StreamState
-from cosmotok.streaming import StreamDecoder, StreamEncoder
-from cosmotok.tokenizer import pad_edges
+from cosmotok.spec import TokenizerSpec
 
 __all__ = ["MANIFEST", "MANIFEST_VERSION", "ExportedTokenizer", "OnnxTokenizer", "ProgramTokenizer"]
 
@@ -26,7 +26,7 @@ MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
 
 
-class ExportedTokenizer(ABC):
+class ExportedTokenizer(BaseTokenizer):
     """The folder that `export` wrote, as a tokenizer on the CPU in float32. No weights of ours are involved.
 
     Args:
@@ -38,7 +38,6 @@ class ExportedTokenizer(ABC):
 
     to: str
     """The format that this class runs."""
-    device, dtype = torch.device("cpu"), torch.float32
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
@@ -53,72 +52,45 @@ class ExportedTokenizer(ABC):
         """That of the tokenizer which was exported."""
         return str(self.manifest["fingerprint"])
 
-    # Whole clips -------------------------------------------------------------------------------------------------
+    @property
+    def spec(self) -> TokenizerSpec:
+        return self.config.spec
 
-    def encode(self, video: Tensor) -> Tensor:
-        """A clip (B, 3, T, H, W) or image (B, 3, H, W) to tokens at once; as `Tokenizer.encode`, up to rounding."""
-        check_tensor("video", video)
-        if video.ndim == 4:
-            return self.encode(video.unsqueeze(2)).squeeze(self.config.time_axis)
-        check_video(video)
-        if video.shape[2] == 0:
-            raise InputError("video: expected at least one frame, got T=0")
-        missing = (1 - video.shape[2]) % self.config.temporal_factor
-        video = torch.cat((video, video[:, :, -1:].expand(-1, -1, missing, -1, -1)), dim=2)
-        return self._run("encoder", [self._prepare(video)])[0]
+    def encode(self, video: Tensor, *, attention_context: int | None = None) -> Tensor:
+        """As `Tokenizer.encode`, up to rounding: at once where that graph was exported, else in steps."""
+        whole = attention_context is None and "encoder" in self.manifest["graphs"]
+        return WholeClips(self).encode(video) if whole else super().encode(video, attention_context=attention_context)
 
-    def decode(self, tokens: Tensor, size: tuple[int, ...] | None = None) -> Tensor:
-        """Tokens to a clip or image at once; arguments and results as `Tokenizer.decode`."""
-        check_tensor("tokens", tokens)
-        axis = self.config.time_axis
-        if tokens.ndim == axis + 2:
-            clip_size = (1, *size) if size is not None and len(size) == 2 else size
-            return self.decode(tokens.unsqueeze(axis), clip_size).squeeze(2)
-        check_tokens(tokens, self.config)
-        if tokens.shape[axis] == 0:
-            raise InputError("tokens: expected at least one latent frame, got T'=0")
-        video = self._run("decoder", [self._tokens(tokens)])[0]
-        if size is None:
-            return video
-        frames, height, width = check_size(size, (tokens.shape[axis], *tokens.shape[-2:]), self.config)
-        return video[:, :, :frames, :height, :width]
-
-    # Streams -----------------------------------------------------------------------------------------------------
-
-    def stream_encoder(self, *, attention_context: int | None = None) -> StreamEncoder:
-        """Starts a stream of frames to tokens; see `StreamEncoder`."""
-        return StreamEncoder(self, attention_context)
-
-    def stream_decoder(
-        self, *, attention_context: int | None = None, size: tuple[int, int] | None = None
-    ) -> StreamDecoder:
-        """Starts a stream of tokens to frames; see `StreamDecoder`."""
-        return StreamDecoder(self, attention_context, size)
+    def decode(
+        self,
+        tokens: Tensor,
+        size: tuple[int, ...] | None = None,
+        *,
+        attention_context: int | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """As `Tokenizer.decode`, up to rounding: at once where that graph was exported, else in steps."""
+        if attention_context is None and "decoder" in self.manifest["graphs"]:
+            return WholeClips(self).decode(tokens, size, out=out)
+        return super().decode(tokens, size, attention_context=attention_context, out=out)
 
     def encode_step(self, frames: Tensor, state: StreamState) -> Tensor:
         """One step of a stream; `state.frames` holds the whole state, in the order of the manifest."""
-        return self._step("encoder", self._prepare(frames), state)
+        return self._step("encoder", frames, state)
 
     def decode_step(self, tokens: Tensor, state: StreamState) -> Tensor:
         """One step of a stream, as `encode_step`."""
-        return self._step("decoder", self._tokens(tokens), state)
-
-    def empty_tokens(self, batch: int, height: int, width: int) -> Tensor:
-        """Tokens of no frames, for a video of that size."""
-        _, h, w = self.config.grid(1, height, width)
-        if self.config.is_discrete:
-            return torch.empty(batch, 0, h, w, dtype=torch.int32)
-        return torch.empty(batch, self.config.latent_channels, 0, h, w)
+        return self._step("decoder", tokens, state)
 
     def _step(self, half: str, data: Tensor, state: StreamState) -> Tensor:
         if self.config.kind == "image":  # which remembers nothing: every step is a clip
             state.started = True
-            return self._run(half, [data])[0]
+            return self.run(half, [data])[0]
         context = state.attention_context
         inputs = [data]
         if state.started:
             inputs += [torch.tensor(context or EVERYTHING), *state.frames.values()]
-        result, *present = self._run(f"{half}_{'next' if state.started else 'first'}", inputs)
+        result, *present = self.run(f"{half}_{'next' if state.started else 'first'}", inputs)
         for tensor, value in zip(self.manifest["state"][half], present, strict=True):
             if tensor["frames"] is None and context is not None:
                 value = value[:, max(0, value.shape[1] - (context - 1)) :]  # what the next frame may see besides itself
@@ -128,14 +100,7 @@ class ExportedTokenizer(ABC):
 
     # Graphs ------------------------------------------------------------------------------------------------------
 
-    def _prepare(self, frames: Tensor) -> Tensor:
-        frames = frames.div(127.5).sub(1) if frames.dtype == torch.uint8 else frames.float()
-        return pad_edges(frames.cpu(), self.config.spatial_factor)
-
-    def _tokens(self, tokens: Tensor) -> Tensor:
-        return tokens.to("cpu", torch.int32 if self.config.is_discrete else torch.float32)
-
-    def _run(self, name: str, inputs: Sequence[Tensor]) -> list[Tensor]:
+    def run(self, name: str, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The outputs of graph `name`, in the order of the manifest."""
         if name not in self._loaded:
             entry = self.manifest["graphs"].get(name)
@@ -161,6 +126,27 @@ class ExportedTokenizer(ABC):
     @abstractmethod
     def _execute(self, graph: Any, inputs: Sequence[Tensor]) -> list[Tensor]:
         """All outputs of a loaded graph."""
+
+
+class WholeClips(BaseTokenizer):
+    """The graphs of an export that take a whole clip at once."""
+
+    def __init__(self, exported: ExportedTokenizer) -> None:
+        self.exported = exported
+
+    @property
+    def spec(self) -> TokenizerSpec:
+        return replace(self.exported.spec, chunk=None)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.exported.fingerprint
+
+    def encode_step(self, frames: Tensor, state: StreamState) -> Tensor:
+        return self.exported.run("encoder", [frames])[0]
+
+    def decode_step(self, tokens: Tensor, state: StreamState) -> Tensor:
+        return self.exported.run("decoder", [tokens])[0]
 
 
 class OnnxTokenizer(ExportedTokenizer):

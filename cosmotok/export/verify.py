@@ -9,9 +9,11 @@ from torch import Tensor
 
 from cosmotok.errors import CosmotokError
 from cosmotok.export.runner import ExportedTokenizer
+from cosmotok.interface import BaseTokenizer
 from cosmotok.network import FSQ, StreamState
+from cosmotok.spec import TokenizerSpec
 from cosmotok.streaming import StreamDecoder, StreamEncoder
-from cosmotok.tokenizer import Tokenizer, pad_edges
+from cosmotok.tokenizer import Tokenizer
 
 __all__ = ["ExportError", "tokens_agree", "verify"]
 
@@ -27,20 +29,25 @@ class ExportError(CosmotokError):
     """A network cannot be exported, or what was exported gives other results."""
 
 
-class Latents:
-    """A tokenizer's encoder without the rounding of FSQ, for streams of what comes before it."""
+class Latents(BaseTokenizer):
+    """A tokenizer without the rounding of FSQ, for streams of what comes before it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.config = replace(tokenizer.config, levels=())
-        self.network = tokenizer.network
+        self.tokenizer, self.network = tokenizer, tokenizer.network
 
-    @torch.no_grad()
+    @property
+    def spec(self) -> TokenizerSpec:
+        return replace(self.tokenizer.spec, vocab_size=None)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.tokenizer.fingerprint
+
     def encode_step(self, frames: Tensor, state: StreamState) -> Tensor:
-        return self.network.encode(pad_edges(frames, self.config.spatial_factor), state)
+        return self.network.encode(frames, state)
 
-    def empty_tokens(self, batch: int, height: int, width: int) -> Tensor:
-        _, h, w = self.config.grid(1, height, width)
-        return torch.empty(batch, self.config.latent_channels, 0, h, w)
+    def decode_step(self, tokens: Tensor, state: StreamState) -> Tensor:
+        return self.network.decode(tokens, state)
 
 
 def verify(tokenizer: Tokenizer, exported: ExportedTokenizer, parts: list[str]) -> None:

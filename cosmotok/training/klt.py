@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cosmotok.baselines.klt import principal_components
 from cosmotok.errors import InputError
+from cosmotok.families.klt.transform import principal_components
 from cosmotok.network import FSQ, Autoencoder
 
 __all__ = ["initialise_from_continuous", "initialise_with_klt"]

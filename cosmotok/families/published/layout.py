@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 
 from cosmotok.config import TokenizerConfig
+from cosmotok.families.published.layers import IMAGE_LAYERS, VIDEO_LAYERS, Haar, Layers, ResidualBlock, Swish
 from cosmotok.network import FSQ, IMAGE, VIDEO
-from cosmotok.subjects.published_layers import IMAGE_LAYERS, VIDEO_LAYERS, Haar, Layers, ResidualBlock, Swish
 
 __all__ = ["PublishedLayout"]
 

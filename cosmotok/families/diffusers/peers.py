@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cosmotok.errors import MissingExtraError
-from cosmotok.subjects.interface import Clip
+from cosmotok.spec import TokenizerSpec
 
 __all__ = ["PEERS", "PREFIX", "Peer", "import_diffusers"]
 
@@ -39,18 +39,23 @@ class Peer:
     images: bool = False
     note: str = ""
 
-    @property
-    def group(self) -> int:
-        """Frames that go together."""
-        return self.time * self.latents
+    hub: tuple[str, str] | None = None
+    """Repository and folder of the weights that its name stands for."""
+    causal: bool = False
+    """Its paper calls both halves causal. LTX-Video's encoder is, its decoder is not; Allegro is in neither."""
 
-    def takes(self, clip: Clip) -> Clip:
-        """The smallest clip that it takes and that contains `clip`."""
-        frames = max(clip.frames, self.first)
-        return Clip(
-            frames + (self.first - frames) % self.group,
-            clip.height + -clip.height % self.space,
-            clip.width + -clip.width % self.space,
+    def spec(self, name: str, channels: int) -> TokenizerSpec:
+        """Its facts as those of a tokenizer; clips are one step, images some at a time."""
+        return TokenizerSpec(
+            name,
+            self.space,
+            self.time,
+            channels,
+            clips=not self.images,
+            causal=self.causal,
+            chunk=8 if self.images else None,
+            first=self.first,
+            group=self.latents,
         )
 
 
@@ -77,25 +82,42 @@ _STABLE_DIFFUSION = {
 }
 _ATTENTION_LATE = ["ResBlock"] * 3 + ["EfficientViTBlock"] * 3
 _ALL = (
-    Peer("Cosmos", "AutoencoderKLCosmos", "Cosmos-1.0 CV8x8x8", time=8),
-    Peer("CogVideoX", "AutoencoderKLCogVideoX", "CogVideoX 4x8x8", latents=2),
-    Peer("Wan", "AutoencoderKLWan", "Wan 2.1"),
-    Peer("LTX", "AutoencoderKLLTXVideo", "LTX-Video 0.9", time=8, space=32),
+    Peer(
+        "Cosmos",
+        "AutoencoderKLCosmos",
+        "Cosmos-1.0 CV8x8x8",
+        time=8,
+        hub=("nvidia/Cosmos-1.0-Diffusion-7B-Text2World", "vae"),
+        causal=True,
+    ),
+    Peer(
+        "CogVideoX",
+        "AutoencoderKLCogVideoX",
+        "CogVideoX 4x8x8",
+        latents=2,
+        hub=("THUDM/CogVideoX-2b", "vae"),
+        causal=True,
+    ),
+    Peer("Wan", "AutoencoderKLWan", "Wan 2.1", hub=("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "vae"), causal=True),
+    Peer("LTX", "AutoencoderKLLTXVideo", "LTX-Video 0.9", time=8, space=32, hub=("Lightricks/LTX-Video", "vae")),
     Peer(
         "Hunyuan",
         "AutoencoderKLHunyuanVideo",
         "HunyuanVideo",
         note="more than 16 frames in overlapping pieces, as is its default",
+        hub=("hunyuanvideo-community/HunyuanVideo", "vae"),
+        causal=True,
     ),
-    Peer("Mochi", "AutoencoderKLMochi", "Mochi 1", time=6),
+    Peer("Mochi", "AutoencoderKLMochi", "Mochi 1", time=6, hub=("genmo/mochi-1-preview", "vae"), causal=True),
     Peer(
         "Allegro",
         "AutoencoderKLAllegro",
         "Allegro",
         first=4,
         note="without diffusers' tiles, which take 24 frames of 320x320 and no less",
+        hub=("rhymes-ai/Allegro", "vae"),
     ),
-    Peer("VidTok", "AutoencoderVidTok", "VidTok KL causal 4x8x8, 4 channels"),
+    Peer("VidTok", "AutoencoderVidTok", "VidTok KL causal 4x8x8, 4 channels", causal=True),
     Peer(
         "DC-AE",
         "AutoencoderDC",
@@ -109,8 +131,17 @@ _ALL = (
         time=1,
         space=32,
         images=True,
+        hub=("mit-han-lab/dc-ae-f32c32-sana-1.0-diffusers", ""),
     ),
-    Peer("SD", "AutoencoderKL", "Stable Diffusion 1 and 2, 4 channels", _STABLE_DIFFUSION, time=1, images=True),
+    Peer(
+        "SD",
+        "AutoencoderKL",
+        "Stable Diffusion 1 and 2, 4 channels",
+        _STABLE_DIFFUSION,
+        time=1,
+        images=True,
+        hub=("stabilityai/sd-vae-ft-mse", ""),
+    ),
     Peer(
         "FLUX",
         "AutoencoderKL",
@@ -118,7 +149,15 @@ _ALL = (
         {**_STABLE_DIFFUSION, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False},
         time=1,
         images=True,
+        hub=("black-forest-labs/FLUX.1-schnell", "vae"),
     ),
-    Peer("TAESD", "AutoencoderTiny", "TAESD for Stable Diffusion 1 and 2, 4 channels", time=1, images=True),
+    Peer(
+        "TAESD",
+        "AutoencoderTiny",
+        "TAESD for Stable Diffusion 1 and 2, 4 channels",
+        time=1,
+        images=True,
+        hub=("madebyollin/taesd", ""),
+    ),
 )
 PEERS = {peer.name: peer for peer in _ALL}

@@ -1,0 +1,306 @@
+"""diffusers' autoencoders by name, and as tokenizers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cosmotok.checkpoint import diffusers as exchange
+from cosmotok.config import suggest
+from cosmotok.errors import CheckpointError, UnknownModelError
+from cosmotok.families.cosmos.model import SEED, CosmosModel
+from cosmotok.families.diffusers.peers import PEERS, PREFIX, Peer, import_diffusers
+from cosmotok.families.registry import Request
+from cosmotok.interface import BaseTokenizer, Clip, Model
+from cosmotok.network import StreamState
+from cosmotok.spec import TokenizerSpec
+
+__all__ = ["DiffusersModel", "DiffusersTokenizer", "find_diffusers"]
+
+
+@dataclass(frozen=True)
+class DiffusersModel(Model):
+    """An autoencoder of diffusers: with its weights, or of its published shape with random ones."""
+
+    name: str
+    peer: Peer
+    source: str = ""
+    """Folder or Hub id; empty for random weights."""
+    subfolder: str = ""
+    weights_of: CosmosModel | None = None
+    """Whose weights it takes over; of class `AutoencoderKLCosmos` alone."""
+
+    @property
+    def twin(self) -> Model | None:
+        return self.weights_of
+
+    def beside(self, others: Sequence[Model]) -> Model:
+        if self.peer.cls != exchange.CLASS or self.source:
+            return self
+        fitting = [m for m in others if isinstance(m, CosmosModel) and expressible(m)]
+        return replace(self, weights_of=fitting[0]) if fitting else self
+
+    @property
+    def config(self) -> dict[str, Any]:
+        if self.source:
+            with self.found():
+                return dict(class_of(self.peer).load_config(self.source, subfolder=self.subfolder or None))
+        if self.weights_of is not None:
+            return exchange.config_to_diffusers(self.weights_of.config)
+        return dict(self.peer.config)
+
+    @property
+    def adapted(self) -> Peer:
+        """With the compression factors of whose weights it has."""
+        if self.weights_of is None:
+            return self.peer
+        spec = self.weights_of.spec
+        return replace(self.peer, time=spec.temporal_factor, space=spec.spatial_factor)
+
+    @cached_property
+    def spec(self) -> TokenizerSpec:
+        peer = self.adapted
+        whole = peer.spec(self.name, 0)
+        one = Clip(*whole.size((1, 2, 2)))
+        with self.found():
+            latents = self.outline().encode(torch.empty(1, 3, one.frames, one.height, one.width, device="meta"))
+        return peer.spec(self.name.replace(":", "-").replace("/", "-"), latents.shape[1])
+
+    @property
+    def notes(self) -> Sequence[str]:
+        own = [self.peer.note] if self.peer.note else []
+        if self.weights_of is not None:
+            return [f"weights of {self.weights_of.name}", *own]
+        return own if self.source else ["random weights", *own]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the files where they are in a folder, else the Hub's name for them."""
+        digest, folder = hashlib.sha256(), Path(self.source or "no such folder")
+        if not folder.is_dir():
+            digest.update(f"{self.name} {self.source} {self.subfolder}".encode())
+        else:
+            for path in sorted((folder / self.subfolder).glob("*")):
+                if path.suffix in (".json", ".safetensors", ".bin"):
+                    digest.update(path.name.encode())
+                    digest.update(path.read_bytes())
+        return digest.hexdigest()[:16]
+
+    def load(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> DiffusersTokenizer:
+        kind = class_of(self.peer)
+        if self.source:
+            with self.found():
+                network = kind.from_pretrained(self.source, subfolder=self.subfolder or None)
+        elif self.weights_of is not None:
+            network = kind.from_config(self.config)
+            network.load_state_dict(exchange.tensors_to_diffusers(self.weights_of.plain().to_checkpoint()))
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(SEED)
+                network = kind.from_config(self.config)
+        network = network.to(device=torch.device(device or "cpu"), dtype=dtype or torch.float32).eval()
+        return DiffusersTokenizer(self.coder(network), self.spec, self.fingerprint)
+
+    def outline(self) -> Coder:
+        kind = class_of(self.peer)
+        with torch.device("meta"):
+            network = kind.from_config(self.config).eval()
+        return self.coder(network.to("meta"))  # constants that were made elsewhere, too
+
+    def coder(self, network: nn.Module) -> Coder:
+        return CODERS.get(self.peer.cls, Coder)(network, self.adapted)
+
+    @contextmanager
+    def found(self) -> Iterator[None]:
+        """Raises CheckpointError where diffusers does not find the model, or cannot read it."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(
+                f"{self.source or self.name}: cannot be loaded ({reason}); check the network, or pass {PREFIX}FOLDER"
+            ) from None
+
+
+class DiffusersTokenizer(BaseTokenizer):
+    """An autoencoder of diffusers, loaded. A clip is one step; an image autoencoder gets its frames one by one."""
+
+    def __init__(self, coder: Coder, spec: TokenizerSpec, fingerprint: str) -> None:
+        self.network, self._coder, self._spec, self._fingerprint = coder.network, coder, spec, fingerprint
+
+    @property
+    def spec(self) -> TokenizerSpec:
+        return self._spec
+
+    @property
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.network.parameters())).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(iter(self.network.parameters())).dtype
+
+    @property
+    def parameters(self) -> int:
+        return sum(p.numel() for p in self.network.parameters())
+
+    def encode_step(self, frames: Tensor, state: StreamState) -> Tensor:
+        state.started = True
+        return self._coder.encode(frames)
+
+    def decode_step(self, tokens: Tensor, state: StreamState) -> Tensor:
+        state.started = True
+        return self._coder.decode(tokens)
+
+
+@dataclass(frozen=True)
+class Coder:
+    """How a class of diffusers is called."""
+
+    network: Any
+    peer: Peer
+
+    @torch.no_grad()
+    def encode(self, video: Tensor) -> Tensor:
+        if self.peer.images:
+            return torch.stack([self.encoded(image) for image in video.unbind(2)], dim=2)
+        return self.encoded(video)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        if self.peer.images:
+            return torch.stack([self.decoded(image) for image in latents.unbind(2)], dim=2)
+        return self.decoded(latents)
+
+    def encoded(self, x: Tensor) -> Tensor:
+        out = self.network.encode(x)
+        latents: Tensor = out.latent_dist.mode() if hasattr(out, "latent_dist") else out[0]  # the only field
+        return latents
+
+    def decoded(self, z: Tensor) -> Tensor:
+        out = self.network.decode(z)
+        video: Tensor = out if isinstance(out, Tensor) else out.sample
+        return video
+
+
+class AllegroCoder(Coder):
+    """Its encoder and decoder themselves: diffusers has it in large tiles only."""
+
+    def encoded(self, x: Tensor) -> Tensor:
+        moments = by_frame(self.network.quant_conv, self.network.encoder(x))
+        return moments.chunk(2, dim=1)[0]
+
+    def decoded(self, z: Tensor) -> Tensor:
+        video: Tensor = self.network.decoder(by_frame(self.network.post_quant_conv, z))
+        return video
+
+
+class VidTokCoder(Coder):
+    """Its encoder wants the first group of frames full, as its own `forward` gives it."""
+
+    def encoded(self, x: Tensor) -> Tensor:
+        first = x[:, :, :1].expand(-1, -1, self.peer.time * self.peer.latents - 1, -1, -1)
+        return super().encoded(torch.cat((first, x), dim=2))
+
+
+CODERS = {"AutoencoderKLAllegro": AllegroCoder, "AutoencoderVidTok": VidTokCoder}
+
+
+def by_frame(convolution: nn.Module, x: Tensor) -> Tensor:
+    """A 2-D convolution of each frame of (B, C, T, H, W)."""
+    images: Tensor = convolution(x.transpose(1, 2).flatten(0, 1))
+    return images.unflatten(0, (len(x), -1)).transpose(1, 2)
+
+
+def expressible(model: CosmosModel) -> bool:
+    """Whether diffusers' class can express a tokenizer, as far as is known before it is loaded."""
+    return model.known is not None and not any(exchange.obstacles(model.known).values())
+
+
+def find_diffusers(request: Request) -> DiffusersModel:
+    """`diffusers:NAME` of `PEERS`, or `diffusers:PATH` for a folder or Hub id, which may be a pipeline's.
+
+    Raises:
+        UnknownModelError: for what is none, or where no published weights are known and random ones will not do.
+        CheckpointError: where there is no autoencoder.
+        MissingExtraError: without diffusers.
+    """
+    name, asked = request.name, request.name[len(PREFIX) :]
+    import_diffusers()
+    by_lower = {known.lower(): known for known in PEERS}
+    path = Path(asked).expanduser()
+    if asked.lower() in by_lower:
+        peer = PEERS[by_lower[asked.lower()]]
+        class_of(peer)
+        label = PREFIX + peer.name
+        if request.stand_in:
+            return DiffusersModel(label, peer)
+        if not peer.hub:
+            raise UnknownModelError(
+                f"{label}: no published weights of diffusers' format are known; give {PREFIX}PATH, a folder or Hub id"
+            )
+        return DiffusersModel(label, peer, *peer.hub)
+    if not path.is_dir() and asked.count("/") != 1:
+        raise UnknownModelError(
+            f"unknown model {name!r}{suggest(asked, by_lower.values())} (peers are "
+            f"{', '.join(PEERS)}; {PREFIX}PATH takes a folder or Hub id)"
+        )
+    source = str(path) if path.is_dir() else asked
+    subfolder, config = published_config(source)
+    kinds = {known.cls: known for known in PEERS.values()}
+    if config.get("_class_name") not in kinds:
+        raise UnknownModelError(
+            f"{name}: holds a {config.get('_class_name', 'model of no known class')}; expected one of "
+            f"{', '.join(kinds)}"
+        )
+    peer = kinds[config["_class_name"]]
+    class_of(peer)
+    return DiffusersModel(PREFIX + asked, fitted(peer, config), source, subfolder)
+
+
+def published_config(source: str) -> tuple[str, Mapping[str, Any]]:
+    """Folder and config of an autoencoder, which may be a pipeline's `vae`."""
+    any_class = import_diffusers().AutoencoderKL
+    reason = ""
+    for subfolder in ("", "vae"):
+        try:
+            config: Mapping[str, Any] = any_class.load_config(source, subfolder=subfolder or None)
+        except (OSError, ValueError) as error:
+            reason = reason or str(error).strip().partition("\n")[0]
+            continue
+        return subfolder, config
+    raise CheckpointError(f"{PREFIX}{source}: no config.json of an autoencoder there, nor in vae/ ({reason})")
+
+
+def fitted(peer: Peer, config: Mapping[str, Any]) -> Peer:
+    """`peer` with the compression factors that a config tells."""
+    time = config.get("temporal_compression_ratio") or config.get("scale_factor_temporal")
+    space = config.get("spatial_compression_ratio") or config.get("scale_factor_spatial")
+    widths = config.get("block_out_channels") or config.get("encoder_block_out_channels")
+    if peer.images and widths:
+        space = 2 ** (len(widths) - 1)
+    found = replace(peer, published="", space=int(space or peer.space))
+    return found if peer.images else replace(found, time=int(time or peer.time))
+
+
+def class_of(peer: Peer) -> Any:
+    diffusers = import_diffusers()
+    found = getattr(diffusers, peer.cls, None)
+    if found is None:
+        raise UnknownModelError(
+            f"{PREFIX}{peer.name}: diffusers {diffusers.__version__} has no {peer.cls}; a newer one may: "
+            "pip install -U diffusers"
+        )
+    return found

@@ -1,0 +1,111 @@
+"""The families of tokenizers, and the one way from a name to a model. No torch until a family looks for a model."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cosmotok.errors import InputError
+
+if TYPE_CHECKING:
+    from cosmotok.interface import Model
+
+__all__ = ["FAMILIES", "Family", "Request", "family_of", "find", "known_names", "register"]
+
+ENTRY_POINTS = "cosmotok.families"
+"""Group of entry points by which another package adds families of its own."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a model is asked for by. A family gets no option that it does not list in `Family.options`."""
+
+    name: str
+    variant: str | None = None
+    """Published name of what files hold, where they do not tell."""
+    precision: str | None = None
+    """"int8" or "compiled"; None: as the dtype has it."""
+    fit: Path | None = None
+    """Folder of images and clips that the model is fitted to."""
+    stand_in: bool = False
+    """Whether random weights will do where none are at hand, as for measuring speed."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of tokenizer."""
+
+    title: str
+    """In messages: "the KLT takes no --variant"."""
+    claims: Callable[[str], bool]
+    """Whether a name is meant for this family; it may still be wrong."""
+    find: Callable[[Request], Model]
+    """The model of that name; loads no weights.
+
+    Raises:
+        UnknownModelError, InputError, MissingExtraError: in one line with the remedy.
+    """
+    names: Callable[[], Sequence[str]] = tuple
+    """Those known beforehand, for suggestions."""
+    options: frozenset[str] = frozenset()
+    """Fields of `Request` that it goes by, besides the name and `stand_in`."""
+
+
+FAMILIES: dict[str, Family] = {}
+"""By name. The family `cosmos` gets what no other claims."""
+
+
+def register(name: str, family: Family) -> None:
+    """Adds a family, or replaces that of the same name."""
+    FAMILIES[name] = family
+
+
+def family_of(name: str) -> Family:
+    """The family whose a model's name is."""
+    for key, family in FAMILIES.items():
+        if key != "cosmos" and family.claims(name):
+            return family
+    return FAMILIES["cosmos"]
+
+
+def find(
+    name: str,
+    *,
+    variant: str | None = None,
+    precision: str | None = None,
+    fit: Path | None = None,
+    stand_in: bool = False,
+) -> Model:
+    """The model called `name`, of whichever family; see `Request` for the options. No weights are loaded.
+
+    Raises:
+        UnknownModelError: where nothing goes by that name; suggests the nearest.
+        InputError: for a name that makes no sense, or an option that the family does not take.
+        MissingExtraError: where a package is missing; says which.
+    """
+    family = family_of(name)
+    for option, value in (("variant", variant), ("precision", precision), ("fit", fit)):
+        if value is not None and option not in family.options:
+            raise InputError(f"{name}: {family.title} takes no --{option}; leave it out")
+    return family.find(Request(name, variant, precision, fit, stand_in))
+
+
+def known_names() -> list[str]:
+    """All names known beforehand."""
+    return [name for family in FAMILIES.values() for name in family.names()]
+
+
+def _discover() -> None:
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if module.ispkg:
+            register(module.name, import_module(f"cosmotok.families.{module.name}").FAMILY)
+    for entry in entry_points(group=ENTRY_POINTS):
+        register(entry.name, entry.load())
+
+
+_discover()
