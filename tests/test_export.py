@@ -18,8 +18,10 @@ from small import KINDS, VIDEO_KINDS, clip, fresh, pixels, small, time_axis, tok
 
 from cosmotok.errors import CheckpointError, InputError, MissingExtraError
 from cosmotok.export import PARTS, ExportedTokenizer, ExportError, OnnxTokenizer, ProgramTokenizer, export
+from cosmotok.export.capture import capture
 from cosmotok.export.graphs import graphs_of
 from cosmotok.export.verify import Latents, tokens_agree, verify
+from cosmotok.network import StreamState
 from cosmotok.streaming import StreamEncoder
 
 pytest.importorskip("onnxruntime")
@@ -59,8 +61,10 @@ class Modules(ExportedTokenizer):
         graphs = [graph for part in parts for graph in graphs_of(tokenizer.network, tokenizer.config, part)]
         self._loaded = {graph.name: graph.module for graph in graphs}
         state = {graph.half: graph.state for graph in graphs if graph.state}
-        tensors = {half: [vars(tensor) for tensor in state[half]] for half in state}
-        self.manifest = {"graphs": self._loaded, "state": tensors}
+        self.manifest = {
+            "graphs": {graph.name: {"outputs": [port.to_dict() for port in graph.outputs]} for graph in graphs},
+            "state": {half: [vars(tensor) for tensor in state[half]] for half in state},
+        }
 
     def _load(self, path):
         raise NotImplementedError
@@ -144,6 +148,34 @@ def check_whole(tokenizer, runner, parts=("encoder", "decoder")):
             assert_close(runner.decode(tokens, size=tuple(video.shape[2:])), expected)
 
 
+def step(tokenizer, half, data, state):
+    return tokenizer.encode_step(data, state) if half == "encoder" else tokenizer.decode_step(data, state)
+
+
+@torch.no_grad()
+def check_lengths(tokenizer, runner, half, lengths):
+    """Steps of `lengths` latent frames, the first of one: results, and states of the shapes that the manifest says."""
+    time, axis = tokenizer.config.temporal_factor, time_axis(tokenizer)
+    space = tokenizer.config.spatial_factor
+    data = clip(1 + (sum(lengths) - 1) * time, 2 * space, 3 * space, batch=2)
+    cuts = [1, *(n * time for n in lengths[1:])]
+    if half == "decoder":
+        data, cuts = tokens_for(tokenizer, sum(lengths), 2, 3), lengths
+    pieces = data.split(cuts, dim=2 if half == "encoder" else axis)
+    ours, theirs = StreamState(), StreamState()
+    for number, piece in enumerate(pieces):
+        expected, got = step(tokenizer, half, piece, ours), step(runner, half, piece, theirs)
+        if half == "encoder" and tokenizer.config.is_discrete:
+            assert torch.equal(got, expected)
+        else:
+            assert_close(got, expected)
+        free = {"batch": data.shape[0], "latent_height": 2, "latent_width": 3}
+        free |= {"latent_frames": lengths[number], "past": sum(lengths[:number])}
+        graph = runner.manifest["graphs"][f"{half}_{'next' if number else 'first'}"]
+        for port, value in zip(graph["outputs"][1:], theirs.frames.values(), strict=True):
+            assert list(value.shape) == [eval(n, {}, free) if isinstance(n, str) else n for n in port["shape"]]
+
+
 # The default suite: one graph of every sort ----------------------------------------------------------------------
 
 
@@ -166,6 +198,8 @@ def test_modules_before_export(kind):
     check_encoder_steps(small(kind), runner)
     check_decoder_steps(small(kind), runner)
     check_whole(small(kind), runner)
+    for half in ("encoder", "decoder") if kind in VIDEO_KINDS else ():
+        check_lengths(small(kind), runner, half, [1, 1, 2, 3, 1])
 
 
 def test_manifest_is_enough_to_drive_a_stream(exported):
@@ -198,6 +232,24 @@ def test_manifest_is_enough_to_drive_a_stream(exported):
         tokens.append(torch.from_numpy(outputs[0]))
         state = dict(zip(names, outputs[1:], strict=True))
     assert_tokens(tokenizer, torch.cat(tokens, dim=1), video[:, :, :9])
+
+
+LENGTHS = [[1, 1, 1, 2], [1, 2, 1, 3, 1], [1, 3, 3]]
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+def test_steps_of_any_length_in_onnx(exported, lengths, capfd):
+    check_lengths(small("dv4x8x8"), exported("dv4x8x8", "onnx", "encoder_steps"), "encoder", lengths)
+    assert "VerifyOutputSizes" not in capfd.readouterr().err
+
+
+def test_steps_of_any_length_in_programs(exported):
+    tokenizer = small("cv8x8x8-legacy")
+    runner = Modules(tokenizer)
+    _, later = graphs_of(tokenizer.network, tokenizer.config, "decoder_steps")
+    runner._loaded[later.name] = capture(later).module()
+    for lengths in LENGTHS:
+        check_lengths(tokenizer, runner, "decoder", lengths)
 
 
 def test_files_hold_one_half_and_no_paths(exported):
@@ -328,3 +380,5 @@ def test_streams(exported, kind, to):
     runner = exported(kind, to, "encoder_steps", "decoder_steps")
     check_encoder_steps(small(kind), runner)
     check_decoder_steps(small(kind), runner)
+    for half in ("encoder", "decoder"):
+        check_lengths(small(kind), runner, half, [1, 1, 2, 3, 1])

@@ -118,6 +118,12 @@ class GraphState(StreamState):
             elif tensor.frames is not None and past:
                 self.frames[tensor.name] = by_name[tensor.name]
 
+    def keep(self, path: str, past: Tensor | None, x: Tensor, count: int) -> None:
+        if past is None:
+            super().keep(path, past, x, count)
+        else:  # whether `x` has that many is not known
+            self.frames[path] = torch.cat((past, x), dim=1)[:, x.shape[1] :].clone()
+
     def tensors(self) -> list[Tensor]:
         """The state now."""
         found = dict(self.frames)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -12,7 +13,6 @@ from cosmotok.export.runner import ExportedTokenizer
 from cosmotok.interface import BaseTokenizer
 from cosmotok.network import FSQ, StreamState
 from cosmotok.spec import TokenizerSpec
-from cosmotok.streaming import StreamDecoder, StreamEncoder
 from cosmotok.tokenizer import Tokenizer
 
 __all__ = ["ExportError", "tokens_agree", "verify"]
@@ -30,7 +30,7 @@ class ExportError(CosmotokError):
 
 
 class Latents(BaseTokenizer):
-    """A tokenizer without the rounding of FSQ, for streams of what comes before it."""
+    """A tokenizer without the rounding of FSQ, for what comes before it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer, self.network = tokenizer, tokenizer.network
@@ -50,6 +50,7 @@ class Latents(BaseTokenizer):
         return self.network.decode(tokens, state)
 
 
+@torch.no_grad()
 def verify(tokenizer: Tokenizer, exported: ExportedTokenizer, parts: list[str]) -> None:
     """Compares the exported `parts` with `tokenizer`, which is on the CPU in float32.
 
@@ -60,7 +61,8 @@ def verify(tokenizer: Tokenizer, exported: ExportedTokenizer, parts: list[str]) 
     config = tokenizer.config
     noise = torch.Generator().manual_seed(0)
     for batch, height, width in SIZES:
-        for latent_frames in (1, config.chunk + 2):
+        for lengths in ([1], [1, 1, 2, config.chunk]):  # steps of one leave states that another has to take
+            latent_frames = sum(lengths)
             frames = 1 + (latent_frames - 1) * config.temporal_factor
             size = (batch, 3, frames, height * config.spatial_factor, width * config.spatial_factor)
             video = torch.rand(size, generator=noise) * 2 - 1
@@ -73,18 +75,29 @@ def verify(tokenizer: Tokenizer, exported: ExportedTokenizer, parts: list[str]) 
                 for part in parts:
                     if part.endswith("_steps") or context is None:
                         data = video if part.startswith("encoder") else tokens
-                        _compare(tokenizer, exported, part, data, context)
+                        _compare(tokenizer, exported, part, data, lengths, context)
 
 
-def _compare(tokenizer: Tokenizer, exported: ExportedTokenizer, part: str, data: Tensor, context: int | None) -> None:
+def _compare(
+    tokenizer: Tokenizer,
+    exported: ExportedTokenizer,
+    part: str,
+    data: Tensor,
+    lengths: list[int],
+    context: int | None,
+) -> None:
     half, _, steps = part.partition("_")
     quantizer = tokenizer.network.quantizer if half == "encoder" else None
     if half == "encoder":
-        expected = _streamed(StreamEncoder(Latents(tokenizer), context), data)
-        got = _streamed(StreamEncoder(exported, context), data) if steps else exported.encode(data)
+        axis, cuts = 2, [1, *(n * tokenizer.config.temporal_factor for n in lengths[1:])]
     else:
-        expected = _streamed(StreamDecoder(tokenizer, context), data)
-        got = _streamed(StreamDecoder(exported, context), data) if steps else exported.decode(data)
+        axis, cuts = tokenizer.spec.time_axis, lengths
+    pieces = data.split(cuts, dim=axis)
+    expected = _stepped(Latents(tokenizer) if half == "encoder" else tokenizer, half, pieces, context)
+    if steps:
+        got = _stepped(exported, half, pieces, context)
+    else:
+        got = exported.encode(data) if half == "encoder" else exported.decode(data)
     if quantizer is not None:
         wrong = int((~tokens_agree(got, expected, quantizer)).sum())
         if wrong:
@@ -95,8 +108,10 @@ def _compare(tokenizer: Tokenizer, exported: ExportedTokenizer, part: str, data:
         raise ExportError(f"{part}: results differ from the network's by up to {difference:.2g}; nothing was written")
 
 
-def _streamed(stream: StreamEncoder | StreamDecoder, data: Tensor) -> Tensor:
-    results = [stream.push(data), stream.flush()]
+def _stepped(tokenizer: BaseTokenizer, half: str, pieces: Sequence[Tensor], context: int | None) -> Tensor:
+    """Results of one stream, in steps of those lengths."""
+    step, state = tokenizer.encode_step if half == "encoder" else tokenizer.decode_step, StreamState(context)
+    results = [step(piece, state) for piece in pieces]
     return torch.cat(results, dim=1 if results[0].ndim == 4 else 2)
 
 

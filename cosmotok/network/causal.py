@@ -97,13 +97,7 @@ class TemporalConv(Causal):
             reuse: whether nobody needs `x` any more, so that the result may take its memory.
         """
         past = self.recall(state)
-        kept = self.taps - self.stride
-        if x.shape[1] >= kept:
-            recent = x[:, -kept:]
-        else:
-            before = lead(past, x, kept)
-            recent = before if past is None else torch.cat((before[:, x.shape[1] :], x), dim=1)
-        self.remember(state, recent)
+        self.remember(state, past, x, self.taps - self.stride)
         if self.kernel is not None:
             return self.kernel(past, x)
         kernel = temporal_kernel(x, self.weight, self.bias) if self.stride == 1 else None

@@ -73,6 +73,18 @@ class StreamState:
             self.caches[path] = KeyValueCache(self.attention_context)
         return self.caches.pop(path).end(kv) if self.ends else self.caches[path].append(kv)
 
+    def keep(self, path: str, past: Tensor | None, x: Tensor, count: int) -> None:
+        """Keeps the last `count` frames of `past` and `x` for the layer at `path`; a copy, so that `x` can be freed.
+
+        At the start the first frame stands for those before it; where it is alone, it is stored once.
+        """
+        if x.shape[1] >= count:
+            self.frames[path] = x[:, -count:].clone()
+        elif past is None:
+            self.frames[path] = x[:, :1].clone().expand(-1, count, *x.shape[2:])
+        else:
+            self.frames[path] = torch.cat((past[:, x.shape[1] - count :], x), dim=1)
+
     @property
     def nbytes(self) -> int:
         """Bytes held for the stream."""
@@ -91,12 +103,10 @@ class Causal(nn.Module):
             return None
         return state.frames.pop(self.path, None) if state.ends else state.frames.get(self.path)
 
-    def remember(self, state: StreamState | None, frames: Tensor) -> None:
-        """Keeps `frames` for the next chunk; a copy, so that the whole chunk can be freed. One that stands for several
-        (expanded) stays one."""
+    def remember(self, state: StreamState | None, past: Tensor | None, x: Tensor, count: int) -> None:
+        """Keeps the last `count` frames of `past` and `x` for the next chunk, if there is one."""
         if state is not None and not state.ends:
-            one = frames.stride(1) == 0
-            state.frames[self.path] = frames[:, :1].clone().expand_as(frames) if one else frames.clone()
+            state.keep(self.path, past, x, count)
 
 
 def name_causal_layers(network: nn.Module) -> None:
