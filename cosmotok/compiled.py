@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._dynamo.exc import BackendCompilerFailed
 
 from cosmotok.errors import InputError
 from cosmotok.network import Autoencoder, StreamState
 from cosmotok.network.state import KeyValueCache
+from cosmotok.private import compiler_error, mark_free, with_code_of_its_own
 
 __all__ = ["CompiledNetwork"]
 
@@ -29,8 +28,13 @@ class CompiledNetwork:
     """
 
     def __init__(self, network: Autoencoder, group: int) -> None:
+        self.network, self.group = network, group
         self.encode = CompiledHalf(network.encode, group)
         self.decode = CompiledHalf(network.decode, 1)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies, whose network is another one, compile for themselves."""
+        return CompiledNetwork, (self.network, self.group)
 
 
 class CompiledHalf:
@@ -55,11 +59,11 @@ class CompiledHalf:
             limits = limits if context is None else limits.clamp(max=context)
         for kv in past.values():
             if len(kv) > 1:
-                torch._dynamo.mark_dynamic(kv, 0)
+                mark_free(kv, 0)
         step = self.next if state.started else self.first
         try:
             y, frames, present = step(x.contiguous(), state.started, state.frames, past, limits)
-        except BackendCompilerFailed as error:
+        except compiler_error() as error:
             reason = " ".join(str(error).split())
             raise InputError(f"compile: PyTorch cannot compile on this machine: {reason:.300}") from error
         state.started = True
@@ -106,7 +110,5 @@ def compiled(half: Half) -> Step:
         state = StepState(started, frames, past, limits)
         return half(x, state), state.frames, state.present
 
-    # PyTorch counts compilations per code object, and stops at eight. Each step has them to itself.
-    own = FunctionType(step.__code__.replace(), step.__globals__, step.__name__, closure=step.__closure__)
-    found: Step = torch.compile(own, dynamic=False)
+    found: Step = torch.compile(with_code_of_its_own(step), dynamic=False)
     return found

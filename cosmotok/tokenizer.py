@@ -26,6 +26,7 @@ from cosmotok.errors import CheckpointError, InputError
 from cosmotok.foreign import one_line
 from cosmotok.interface import BaseTokenizer
 from cosmotok.network import HALVES, Autoencoder, StreamState
+from cosmotok.private import contents
 from cosmotok.quantization import Precision, calibrate, quantize, restore
 from cosmotok.spec import TokenizerSpec
 
@@ -48,7 +49,7 @@ class Tokenizer(BaseTokenizer):
     def __init__(self, config: TokenizerConfig, network: Autoencoder | None = None) -> None:
         self.config = config
         self.network = (build_network(config) if network is None else network).eval()
-        self._fingerprint = ""
+        self._fingerprint: tuple[Any, str] = None, ""
         self.precision: Precision = "float32"
         self.calibration: Calibration | None = None
         """Ranges for `precision="int8"`; see `calibrate`."""
@@ -220,10 +221,12 @@ class Tokenizer(BaseTokenizer):
     @property
     def fingerprint(self) -> str:
         """16 hex digits of the weights, 8 for each half, to tell whose tokens a file holds. Kept when the dtype becomes
-        smaller."""
-        if self.dtype != torch.float32:
-            return self._fingerprint
-        return fingerprint(self.network.state_dict())
+        smaller, and otherwise worked out once for as long as nobody changes the weights; see `private.contents`."""
+        if self.dtype == torch.float32:
+            state = [contents(parameter) for parameter in self.network.parameters()]
+            if self._fingerprint[0] != state:
+                self._fingerprint = state, fingerprint(self.network.state_dict())
+        return self._fingerprint[1]
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Tokenizer:
         """Moves to a device, or to float32, float16 or bfloat16, in place; returns itself."""
@@ -231,8 +234,8 @@ class Tokenizer(BaseTokenizer):
         check_precision(self.precision, device, dtype)
         if dtype is not None and dtype not in (torch.float32, torch.float16, torch.bfloat16):
             raise InputError(f"dtype={dtype}: expected torch.float32, torch.float16 or torch.bfloat16")
-        if dtype is not None:
-            self._fingerprint = self.fingerprint  # of the weights as loaded
+        if dtype not in (None, self.dtype):
+            self._fingerprint = None, self.fingerprint  # of the weights as loaded
         try:
             self.network.to(device=device, dtype=dtype)
         except RuntimeError as error:  # out of memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from functools import partial
 
@@ -160,3 +161,16 @@ def test_fused_code_gives_the_same():
     parts = [encoder.push(part) for part in video.split(3, dim=2)] + [encoder.flush()]
     assert torch.equal(torch.cat(parts, dim=2), tokens)
     assert graphs() == 2
+
+
+def test_a_copy_computes_with_its_own_weights(traced):
+    _, compiled = pair("cv4x4x4")
+    video = small.clip(5)
+    before = compiled.encode(video)
+    twin = copy.deepcopy(compiled)
+    with torch.no_grad():
+        for parameter in twin.network.parameters():
+            parameter.mul_(1.1)
+    same(compiled.encode(video), before)
+    same(twin.encode(video), Tokenizer.from_checkpoint(twin.to_checkpoint()).encode(video))
+    assert (twin.encode(video) - before).abs().max() > 1e-3

@@ -1,6 +1,7 @@
 """The fast kernels compute what PyTorch's own operators do, and stand back where those are needed."""
 
 import copy
+import weakref
 
 import pytest
 import torch
@@ -133,6 +134,32 @@ def test_weights_are_laid_out_once_and_anew_when_they_change(which):
     twin.weight.zero_()
     assert close(twin(x), twin.bias.expand_as(before).contiguous())
     assert close(layer(x), before * 2)
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_writes_through_data_are_seen(which):
+    layer, x, _ = wide_layers()[which]
+    before = layer(x)
+    layer.weight.data.mul_(2)
+    layer.bias.data.mul_(2)
+    assert close(layer(x), before * 2)
+    layer.weight.data[5] = 0  # one output channel of 128
+    layer.bias.detach().numpy()[5] = 0
+    changed = layer(x)
+    assert not changed[..., 5].any() and close(changed[..., 6:].contiguous(), before[..., 6:].contiguous() * 2)
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_what_was_laid_out_goes_with_the_weights(which):
+    layer, x, find = wide_layers()[which]
+    kernel = weakref.ref(kernel_for(layer, x, find))
+    assert kernel() is kernel_for(layer, x, find)
+    layer.to("meta")  # as .to("cuda") does: the parameter stays, its memory goes
+    assert kernel() is None
+    layer, x, find = wide_layers()[which]
+    kernel = weakref.ref(kernel_for(layer, x, find))
+    del layer
+    assert kernel() is None
 
 
 def test_tensors_made_for_inference_go_the_plain_way():

@@ -25,6 +25,7 @@ from small import (
     tokens_for,
 )
 
+import cosmotok.tokenizer
 from cosmotok import Tokenizer
 from cosmotok.errors import CheckpointError, CosmotokError, UnknownModelError
 
@@ -311,6 +312,19 @@ def test_fingerprint_is_of_the_weights_and_outlives_a_change_of_dtype():
     assert tokenizer.to(dtype=torch.bfloat16).fingerprint == small("cv4x8x8").fingerprint
     assert len(tokenizer.fingerprint) == 16
     int(tokenizer.fingerprint, 16)
+
+
+def test_the_fingerprint_is_worked_out_once(monkeypatch):
+    asked = []
+    hashed = cosmotok.tokenizer.fingerprint
+    monkeypatch.setattr(cosmotok.tokenizer, "fingerprint", lambda tensors: asked.append(1) or hashed(tensors))
+    tokenizer = fresh("cv4x8x8")
+    seen = [tokenizer.fingerprint for _ in range(3)]
+    assert len(asked) == 1 and len(set(seen)) == 1
+    tokenizer.network.quant_conv.weight.data.mul_(2)
+    assert tokenizer.fingerprint != seen[0] and len(asked) == 2
+    tokenizer.network.quant_conv.weight.data.div_(2)
+    assert tokenizer.to(dtype=torch.bfloat16).fingerprint == seen[0] and len(asked) == 3
 
 
 def test_fingerprint_changes_with_any_weight():

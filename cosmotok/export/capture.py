@@ -16,6 +16,7 @@ from cosmotok.errors import MissingExtraError
 from cosmotok.export.graphs import Graph
 from cosmotok.export.shapes import AXES
 from cosmotok.export.verify import ExportError
+from cosmotok.private import free_sizes
 
 __all__ = ["FORMATS", "require_onnx", "write_graph"]
 
@@ -60,10 +61,7 @@ def capture(graph: Graph) -> ExportedProgram:
     arguments = _grouped([port.zeros(EXAMPLE) for port in graph.inputs])
     shapes = _grouped([port.dims(dims) for port in graph.inputs])
     program = torch.export.export(graph.module, arguments, dynamic_shapes=shapes, strict=False)
-    # The tracer notes that no size was 1, for the sake of strides that this network does not depend on, and would
-    # refuse sizes of 1 later on. `verify` runs them.
-    if hasattr(program, "_guards_code"):
-        program._guards_code = []
+    free_sizes(program)  # `verify` runs sizes of 1
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths on the machine of the exporter
     return program

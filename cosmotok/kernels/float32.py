@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from cosmotok.kernels import products
 from cosmotok.kernels.products import Product
 from cosmotok.kernels.winograd import SpatialWinograd, TemporalWinograd
+from cosmotok.private import contents
 
 __all__ = ["pointwise_kernel", "spatial_kernel", "temporal_kernel"]
 
@@ -18,7 +20,9 @@ CHANNELS = 128
 """In and out; with fewer, the transforms and calls take longer than they save."""
 
 K = TypeVar("K")
-_prepared: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+_prepared: WeakKeyDictionary[torch.UntypedStorage, dict[int, tuple[Any, Any]]] = WeakKeyDictionary()
+"""What layers have prepared, by the memory of their weights and where in it: it goes when that does, be it that the
+layer is gone or that it has moved to another device. Winograd's matrices are four times as large as the weights."""
 
 
 def pointwise_kernel(x: Tensor, weight: Tensor, bias: Tensor) -> Product | None:
@@ -45,9 +49,9 @@ def prepared(make: Callable[[Tensor, Tensor], K], weight: Tensor, bias: Tensor) 
     """`make(weight, bias)`, made once for as long as nobody changes them; None where that cannot be told."""
     if weight.is_inference() or bias.is_inference():
         return None
-    state = [(tensor._version, tensor.data_ptr()) for tensor in (weight, bias)]
-    held: tuple[Any, K] | None = _prepared.get(weight)
+    state = contents(weight), contents(bias)
+    kernels = _prepared.setdefault(weight.untyped_storage(), {})
+    held: tuple[Any, K] | None = kernels.get(weight.data_ptr())
     if held is None or held[0] != state:
-        held = state, make(weight.detach(), bias.detach())
-        _prepared[weight] = held
+        held = kernels[weight.data_ptr()] = state, make(weight.detach(), bias.detach().clone())
     return held[1]

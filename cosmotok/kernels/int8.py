@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from cosmotok.errors import InputError
+from cosmotok.private import has_vnni
 
 __all__ = ["Grid", "PointwiseInt8", "SpatialInt8", "TemporalInt8", "UpsampledInt8", "require_int8"]
 
@@ -221,7 +222,7 @@ def engines() -> list[str]:
 def require_int8() -> None:
     """Raises InputError unless processor and PyTorch can compute the layers above."""
     remedy = 'use precision="float32"'
-    if platform.machine().lower() not in ("x86_64", "amd64") or not torch.cpu._is_vnni_supported():
+    if platform.machine().lower() not in ("x86_64", "amd64") or not has_vnni():
         raise InputError(f'precision="int8": this processor has no AVX-512 VNNI instructions; {remedy}')
     if "onednn" not in engines() or not all(hasattr(torch.ops.onednn, name) for name in OPERATORS):
         raise InputError(

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import platform
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
+from cosmotok.private import has_products, lay_out, linear
+
 __all__ = ["Product", "linear", "suits"]
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`F.linear` of float32: (..., C) by (O, C) to (..., O)."""
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return y
 
 
 class Product:
@@ -26,22 +19,11 @@ class Product:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        self.bias = bias
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 256)  # for about so many rows
+        self.weight, self.bias = lay_out(weight), bias
 
     def __call__(self, x: Tensor) -> Tensor:
         """(..., C) to (..., O)."""
         return linear(x, self.weight, self.bias)
-
-
-@lru_cache(maxsize=1)
-def has_onednn() -> bool:
-    """Whether this PyTorch has the operators, and the processor is of the kind that they were measured on."""
-    return (
-        platform.machine().lower() in ("x86_64", "amd64")
-        and torch.backends.mkldnn.is_available()
-        and all(hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight"))
-    )
 
 
 def suits(x: Tensor) -> bool:
@@ -53,5 +35,5 @@ def suits(x: Tensor) -> bool:
         and type(x) is Tensor
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
-        and has_onednn()
+        and has_products()
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 __all__ = ["ExponentialAverage"]
 
@@ -40,4 +41,4 @@ class ExponentialAverage:
     def update(self, step: int) -> None:
         """Takes the weights in after the `step`-th step, counted from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.values, [weight.detach().float() for weight in self.weights], 1 - decay)
+        get_ema_multi_avg_fn(decay)(self.values, [weight.detach().float() for weight in self.weights], step)

@@ -233,7 +233,8 @@ class Engine:
         self.seconds = self.main_process_says(self.seconds + elapsed)
         if not fine:
             if self.adversarial is not None:  # its running means have seen what they should not have
-                torch._foreach_copy_(list(self.adversarial.buffers()), running)
+                for buffer, before in zip(self.adversarial.buffers(), running, strict=True):
+                    buffer.copy_(before)
             bad = {name: value for name, value in means.items() if not math.isfinite(value)}
             self.guard.failed(self.step, self.accelerator.process_index, batch, bad)
         return any_asked

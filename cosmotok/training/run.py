@@ -15,6 +15,7 @@ from cosmotok.config import TokenizerConfig
 from cosmotok.errors import CheckpointError, ConfigError, InputError, MissingExtraError
 from cosmotok.media.atomic import atomic_path
 from cosmotok.network import HALVES
+from cosmotok.private import forget_accelerator
 from cosmotok.tokenizer import Tokenizer
 from cosmotok.training.checkpoints import Checkpoints
 from cosmotok.training.engine import STATE_VERSION, Engine, close_batches, training_data
@@ -211,7 +212,6 @@ def make_accelerator(recipe: Recipe, folder: Path, device: str) -> Accelerator:
     """
     try:
         from accelerate import Accelerator, DistributedType
-        from accelerate.state import AcceleratorState
         from accelerate.utils import ProjectConfiguration
     except ImportError:
         raise MissingExtraError('training needs accelerate; run: pip install "cosmotok[train]"') from None
@@ -221,7 +221,7 @@ def make_accelerator(recipe: Recipe, folder: Path, device: str) -> Accelerator:
         raise InputError("--device cuda: PyTorch finds no CUDA device here")
     if recipe.precision == "fp16" and (device == "cpu" or not torch.cuda.is_available()):
         raise ConfigError("precision=fp16: needs a CUDA device; expected bf16 or no here")
-    AcceleratorState._reset_state()  # of another run in this process, perhaps of another precision
+    forget_accelerator()  # of another run in this process, perhaps of another precision
     try:
         accelerator = Accelerator(
             cpu=device == "cpu",
