@@ -17,7 +17,7 @@ from pages import DOCS, ROOT, replace_between
 from pictures import draw_clips, draw_photos
 
 from cosmotok.benchmark import benchmark
-from cosmotok.benchmark.report import Report, Result
+from cosmotok.benchmark.findings import Report, Result
 from cosmotok.config import ModelEntry, bundled_models
 from cosmotok.evaluation.results import Comparison, ModelResult, Totals
 from cosmotok.families.klt import klt_name

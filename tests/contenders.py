@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cosmotok.contestants import Traits
 from cosmotok.errors import CheckpointError
-from cosmotok.evaluation.contestants import Traits
 
 CODEC = Traits("codec", image=True, video=True, causal=True, streaming=True)
 ODD_WIDTH = 37

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from cosmotok.evaluation.contestants import Traits
+from cosmotok.contestants import Traits
 from cosmotok.evaluation.pictures import Example
 from cosmotok.evaluation.results import FIGURES, Comparison, FileResult, ModelResult, Totals
 from cosmotok.metrics.intervals import Interval

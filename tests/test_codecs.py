@@ -19,8 +19,8 @@ from cosmotok.baselines.coding import ConstantCoder, EncoderStream, FrameSource,
 from cosmotok.baselines.images import IMAGE_CODECS, LoadedImageCodec
 from cosmotok.baselines.rates import Setting
 from cosmotok.baselines.videos import VIDEO_CODECS, close_all
+from cosmotok.contestants import Source, Tally
 from cosmotok.errors import MediaError, MissingExtraError
-from cosmotok.evaluation.contestants import Source, Tally
 
 each_image_codec = pytest.mark.parametrize(
     "codec",

@@ -431,6 +431,17 @@ def test_codecs_without_a_rate_take_those_of_the_tokenizers_beside_them():
     assert nominal_rate(contenders.CODEC, "video") is None
 
 
+def test_a_tokenizer_that_cannot_be_had_stops_no_codec_without_a_rate(data, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    contestants = find_contestants([OURS[0], "diffusers:Wan", "h264"], frames=1)
+    assert [contestant.name for contestant in contestants[:2]] == [OURS[0], "diffusers:Wan"]
+    assert "h264@4bpp" in [contestant.name for contestant in contestants]
+    found = compare(contestants, data, Options(frames=1, jobs=1)).models
+    assert "cannot be loaded" in found[1].error
+    assert all(model.error is None and model.files for model in (found[0], *found[2:]))
+
+
 def test_names_that_nothing_has():
     refused(lambda: find_contestants(["h264x@crf3"]), "h264x", error=UnknownModelError)
     refused(lambda: find_contestants(["cv4x8x8-tinny"]), "cv4x8x8-tiny", error=UnknownModelError)

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from cosmotok.contestants import Source
 from cosmotok.errors import CheckpointError, InputError
 from cosmotok.evaluation import measure
-from cosmotok.evaluation.contestants import Source
 from cosmotok.evaluation.measure import FileMeasure, JudgeOptions, Judges, load_judges
 from cosmotok.evaluation.protocols import DEFAULT, PROTOCOLS, find_protocol
 from cosmotok.evaluation.results import FIGURES

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cosmotok.config import suggest
+from cosmotok.contestants import Contestant
 from cosmotok.errors import InputError, UnknownModelError
 
 from .images import IMAGE_CODECS, ImageCodec
 from .rates import parse_setting
 from .videos import VIDEO_CODECS, VideoCodec
-
-if TYPE_CHECKING:
-    from cosmotok.evaluation.contestants import Contestant
 
 __all__ = ["CODECS", "find_codec", "is_codec"]
 

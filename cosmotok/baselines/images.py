@@ -6,17 +6,15 @@ import importlib
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image, features
 
+from cosmotok.contestants import Source, Tally, Traits
 from cosmotok.errors import MediaError, MissingExtraError
 
 from .rates import Setting, largest_within
-
-if TYPE_CHECKING:
-    from cosmotok.evaluation.contestants import Source, Tally, Traits
 
 __all__ = ["IMAGE_CODECS", "ImageCodec", "ImageContestant"]
 
@@ -115,8 +113,6 @@ class ImageContestant:
 
     @property
     def traits(self) -> Traits:
-        from cosmotok.evaluation.contestants import Traits
-
         note = self.codec.text
         if self.setting.unit == "bpp":
             note += "; the best quality within the rate, or the least there is where none is"

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cosmotok.contestants import Source, Tally, Traits
 from cosmotok.errors import MissingExtraError
 
 from .encoders import ENCODERS, Encoder, encoder_of
 from .rates import Setting
 
 if TYPE_CHECKING:
-    from cosmotok.evaluation.contestants import Source, Tally, Traits
-
     from .process import CodingProcess
 
 __all__ = ["VIDEO_CODECS", "VideoCodec", "VideoContestant"]
@@ -75,8 +74,6 @@ class VideoContestant:
 
     @property
     def traits(self) -> Traits:
-        from cosmotok.evaluation.contestants import Traits
-
         matched = self.setting.unit == "bpp"
         note = self.codec.text
         if matched:

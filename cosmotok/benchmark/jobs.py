@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cosmotok.benchmark.counting import count_operations
 from cosmotok.benchmark.memory import PeakMemory, give_back, limit_memory
+from cosmotok.devices import synchronize
 from cosmotok.interface import BaseTokenizer, Clip, Model
 from cosmotok.kernels.products import Product, suits
 
@@ -119,8 +120,3 @@ def timed(device: torch.device, work: Callable[[], Tensor]) -> tuple[float, Tens
     result = work()
     synchronize(device)
     return time.perf_counter() - begin, result
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

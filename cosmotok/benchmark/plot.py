@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cosmotok.benchmark.report import GIGA, Half, Report, Result
+from cosmotok.benchmark.findings import GIGA, Half, Report, Result
 from cosmotok.benchmark.table import clip_words, memory, speed
 from cosmotok.errors import InputError
 from cosmotok.interface import Clip

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from cosmotok.benchmark.findings import Agreement, Half, Machine, Report, Result
 from cosmotok.benchmark.jobs import Facts, MatrixProduct, ModelJob
-from cosmotok.benchmark.report import Agreement, Half, Machine, Report, Result
 from cosmotok.config import suggest
 from cosmotok.devices import find_device
 from cosmotok.errors import CosmotokError, InputError

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cosmotok.benchmark.report import GIGA, HALVES, Half, Report, Result
+from cosmotok.benchmark.findings import GIGA, HALVES, Half, Report, Result
 from cosmotok.families.published import PREFIX as PUBLISHED_PREFIX
 from cosmotok.interface import Clip
-from cosmotok.printing import print_table
+from cosmotok.printing import clean, print_table
 
 __all__ = ["clip_words", "memory", "notes", "print_report", "rows", "speed"]
 
@@ -20,7 +20,7 @@ def print_report(report: Report) -> None:
         print(f"\n{caption(report, clip)}")
         print_table(header(report), rows(report, clip))
         for line in notes(report, clip):
-            print(f" {line}")
+            print(f" {clean(line)}")
 
 
 def header(report: Report) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cosmotok.contestants import Source, Tally, Traits
 from cosmotok.errors import InputError
-from cosmotok.evaluation.contestants import Source, Tally, Traits
 from cosmotok.evaluation.options import Options
 from cosmotok.evaluation.results import Comparison
 from cosmotok.evaluation.run import evaluate

@@ -9,8 +9,8 @@ from typing import Literal
 
 from cosmotok.baselines import CODECS, find_codec, is_codec
 from cosmotok.config import suggest
+from cosmotok.contestants import Contestant, Traits
 from cosmotok.errors import CosmotokError, InputError, UnknownModelError
-from cosmotok.evaluation.contestants import Contestant, Traits
 from cosmotok.evaluation.tokenizers import LATENT_BITS, TokenizerContestant
 from cosmotok.families import family_of, find, known_names
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from cosmotok.config import suggest
+from cosmotok.contestants import Source
 from cosmotok.errors import CheckpointError, InputError, MissingExtraError
-from cosmotok.evaluation.contestants import Source
 from cosmotok.evaluation.protocols import Protocol
 from cosmotok.metrics.quality import ErrorByPlace, RunningError, RunningSSIM, RunningTemporal
 from cosmotok.metrics.sharpness import RunningSharpness

@@ -9,8 +9,8 @@ from functools import partial
 from multiprocessing.connection import wait
 from typing import Any, Protocol
 
+from cosmotok.contestants import Contestant
 from cosmotok.errors import CosmotokError
-from cosmotok.evaluation.contestants import Contestant
 from cosmotok.evaluation.options import Options
 from cosmotok.evaluation.worker import Outcome, Task, Worker
 from cosmotok.processes import Remote, reason

@@ -6,8 +6,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from cosmotok.contestants import Traits
 from cosmotok.errors import InputError
-from cosmotok.evaluation.contestants import Traits
 from cosmotok.metrics.intervals import Interval
 
 __all__ = ["FIGURES", "Comparison", "FileResult", "ModelResult", "Totals"]

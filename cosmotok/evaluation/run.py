@@ -10,8 +10,8 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from cosmotok.contestants import Contestant, Traits
 from cosmotok.errors import InputError
-from cosmotok.evaluation.contestants import Contestant, Traits
 from cosmotok.evaluation.options import Options
 from cosmotok.evaluation.pool import open_pool
 from cosmotok.evaluation.results import Comparison, ModelResult

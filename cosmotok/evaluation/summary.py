@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from cosmotok.evaluation.contestants import Traits
+from cosmotok.contestants import Traits
 from cosmotok.evaluation.protocols import Protocol
 from cosmotok.evaluation.results import FIGURES, ModelResult, Totals
 from cosmotok.evaluation.store import Finished

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cosmotok.evaluation.contestants import Traits
+from cosmotok.contestants import Traits
 from cosmotok.evaluation.results import FIGURES, Comparison, FileResult, ModelResult, Totals
 from cosmotok.metrics.intervals import Interval
 from cosmotok.metrics.quality import PLACES

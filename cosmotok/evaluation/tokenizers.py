@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cosmotok.evaluation.contestants import Source, Tally, Traits
+from cosmotok.contestants import Source, Tally, Traits
 from cosmotok.evaluation.streams import streamed
 from cosmotok.interface import BaseTokenizer, Model
 from cosmotok.metrics.codes import CodeUsage

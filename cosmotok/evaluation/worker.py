@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from cosmotok.contestants import Contestant, Reconstructor, Source, Tally
 from cosmotok.errors import InputError, MediaError
-from cosmotok.evaluation.contestants import Contestant, Reconstructor, Source, Tally
 from cosmotok.evaluation.measure import FileMeasure, load_judges
 from cosmotok.evaluation.options import Options
 from cosmotok.evaluation.results import FileResult

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cosmotok.contestants import Traits
 from cosmotok.evaluation.charts.drawing import BLUE, GREEN, NAMES, ORANGE, TEXT, WIDTH, shortened
-from cosmotok.evaluation.contestants import Traits
 from cosmotok.evaluation.results import ModelResult, Totals
 from cosmotok.evaluation.tables import Kind, number, totals_of
 from cosmotok.metrics.intervals import Interval

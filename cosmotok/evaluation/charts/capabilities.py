@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from cosmotok.contestants import Traits
 from cosmotok.evaluation.charts.drawing import BLUE, WIDTH, shortened
-from cosmotok.evaluation.contestants import Traits
 from cosmotok.evaluation.tables import CAPABILITIES, capabilities, factors, tokens
 from cosmotok.plotting import INK, QUIET, RULE
 

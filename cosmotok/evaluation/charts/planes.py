@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from cosmotok import plotting
+from cosmotok.contestants import Traits
 from cosmotok.evaluation.charts.drawing import BLUE, GREEN, NAMES, ORANGE, WIDTH, shortened
-from cosmotok.evaluation.contestants import Traits
 from cosmotok.evaluation.labels import Label, place
 from cosmotok.evaluation.literature import DRAWN, LITERATURE, SOURCE
 from cosmotok.evaluation.results import Comparison, ModelResult, Totals

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from cosmotok.metrics.codes import CodeUsage
+if TYPE_CHECKING:  # it needs torch, and processes that code video start without
+    from cosmotok.metrics.codes import CodeUsage
 
 __all__ = ["Contestant", "Reconstructor", "Source", "Tally", "Traits"]
 
