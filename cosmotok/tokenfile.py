@@ -6,6 +6,7 @@ says whose tokens these are, and the clip's true size, rate and times.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import tempfile
@@ -21,8 +22,9 @@ import safetensors
 import torch
 from torch import Tensor
 
-from cosmotok.checkpoint.fingerprint import same_weights
-from cosmotok.errors import TokenFileError
+from cosmotok.checkpoint.fingerprint import ABSENT, same_weights
+from cosmotok.errors import InputError, TokenFileError
+from cosmotok.foreign import check_regular_file, one_line, parse_fraction, parse_json, plain_text, whole_number
 from cosmotok.interface import BaseTokenizer
 from cosmotok.media.atomic import atomic_path, write_error
 from cosmotok.spec import TokenizerSpec
@@ -32,8 +34,13 @@ __all__ = ["TokenFile", "TokenInfo", "TokenWriter"]
 FORMAT = "cosmotok-tokens"
 FORMAT_VERSION = "1"
 LATENT_DTYPES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
+TENSORS = {"indices": (("U16", "I32"), 3), "latents": (tuple(LATENT_DTYPES.values()), 4)}
+"""Names of the tensor, with the dtypes and the number of axes that it may have."""
+LARGEST = 2**31 - 1
+"""Of any size or count."""
 TICKS = 90_000
 """Per second, of the times of frames at a variable rate."""
+LAST_TICK = 2**53
 
 
 @dataclass(frozen=True)
@@ -71,32 +78,52 @@ class TokenInfo:
         version = values.get("format_version")
         if version != FORMAT_VERSION:
             raise TokenFileError(
-                f"{path}: token format version {version}, expected {FORMAT_VERSION}; "
+                f"{path}: token format version {one_line(version, 20)}, expected {FORMAT_VERSION}; "
                 "a newer cosmotok wrote it: upgrade with `pip install -U cosmotok`"
             )
         try:
-            plain = {name: json.loads(values[name]) for name in ("size", "times", "attention_context", "chunk")}
-            rate = values["frame_rate"]
-            frames, height, width = (int(n) for n in plain["size"])
-            info = cls(
-                model=values["model"],
-                fingerprint=values["fingerprint"],
-                kind=values["kind"],
-                size=(frames, height, width),
-                frame_rate=None if rate == "null" else Fraction(rate),
-                times=None if plain["times"] is None else tuple(int(t) for t in plain["times"]),
-                attention_context=None if plain["attention_context"] is None else int(plain["attention_context"]),
-                chunk=None if plain["chunk"] is None else int(plain["chunk"]),
+            plain = {name: parse_json(values[name]) for name in ("size", "times", "attention_context", "chunk")}
+            frames, height, width = plain["size"]
+            rate, times, context, chunk = (
+                values["frame_rate"],
+                plain["times"],
+                plain["attention_context"],
+                plain["chunk"],
             )
-        except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
-            raise TokenFileError(f"{path}: damaged metadata ({error}); encode the clip again") from None
-        if (
-            min(info.size) < 1
-            or (info.frame_rate is not None and info.frame_rate <= 0)
-            or (info.times is not None and len(info.times) != frames)
-        ):
-            raise TokenFileError(f"{path}: damaged metadata (size {info.size}); encode the clip again")
+            info = cls(
+                model=plain_text("model", values["model"], 4096),
+                fingerprint=plain_text("fingerprint", values["fingerprint"], 64),
+                kind=values["kind"],
+                size=(
+                    whole_number("frames", frames, 1, LARGEST),
+                    whole_number("height", height, 1, LARGEST),
+                    whole_number("width", width, 1, LARGEST),
+                ),
+                frame_rate=None if rate == "null" else parse_fraction("frame_rate", rate),
+                times=None if times is None else tuple(whole_number("times", t, 0, LAST_TICK) for t in times),
+                attention_context=None if context is None else whole_number("attention_context", context, 1, LARGEST),
+                chunk=None if chunk is None else whole_number("chunk", chunk, 1, LARGEST),
+            )
+            info._check()
+        except KeyError as error:
+            raise TokenFileError(f"{path}: metadata without {error}; encode the clip again") from None
+        except (ValueError, TypeError) as error:
+            raise TokenFileError(f"{path}: damaged metadata ({one_line(error, 200)}); encode the clip again") from None
         return info
+
+    def _check(self) -> None:
+        """Raises ValueError where one value contradicts another."""
+        frames, _, _ = self.size
+        if self.kind not in ("image", "video"):
+            raise ValueError(f"kind: expected image or video, got {one_line(self.kind, 40)}")
+        if self.kind == "image" and (frames > 1 or self.frame_rate or self.times):
+            raise ValueError(f"an image, with {frames} frames at a rate of {self.frame_rate}")
+        if self.kind == "video" and self.frame_rate is None:
+            raise ValueError("a video without a frame_rate")
+        if self.times is not None and len(self.times) != frames:
+            raise ValueError(f"{len(self.times)} times of {frames} frames")
+        if self.fingerprint.startswith(ABSENT):
+            raise ValueError(f"fingerprint {self.fingerprint}: of no encoder")
 
 
 class TokenWriter:
@@ -130,7 +157,12 @@ class TokenWriter:
     def write(self, tokens: Tensor) -> None:
         """Adds tokens of one clip: (1, C, t, H', W') or (1, t, H', W')."""
         by_time = tokens[0] if self.spec.is_discrete else tokens[0].movedim(1, 0)
-        by_time = by_time.to("cpu", self.dtype).contiguous()
+        wide, by_time = by_time, by_time.to("cpu", self.dtype).contiguous()
+        if not self.spec.is_discrete and not bool(torch.isfinite(by_time).all()):
+            raise InputError(
+                f"{self.path}: latents of up to {wide.abs().max().item():.3g} do not fit {self.dtype}, which ends at "
+                f"{torch.finfo(self.dtype).max:.3g}; choose another --latent-dtype, such as bfloat16"
+            )
         if by_time.numel():
             self._shape = (self._shape[0] if self._shape else 0) + by_time.shape[0], *by_time.shape[1:]
             try:
@@ -167,7 +199,8 @@ class TokenWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._spool.close()
+        with contextlib.suppress(OSError):  # a full disk, which has been spoken of
+            self._spool.close()
 
 
 class TokenFile:
@@ -180,27 +213,37 @@ class TokenFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            check_regular_file(path)
             with safetensors.safe_open(path, framework="pt") as file:
                 self.info = TokenInfo.from_metadata(file.metadata() or {}, path)
                 names = set(file.keys())
                 if names not in ({"indices"}, {"latents"}):
-                    raise TokenFileError(f"{path}: expected one tensor, `indices` or `latents`, got {sorted(names)}")
+                    got = one_line(", ".join(sorted(names)[:9]))
+                    raise TokenFileError(f"{path}: expected one tensor, `indices` or `latents`, got {got}")
                 self.name = names.pop()
                 piece = file.get_slice(self.name)
                 self.shape = tuple(piece.get_shape())
-                self.bits = int("".join(filter(str.isdigit, piece.get_dtype())))
+                dtype, (dtypes, axes) = piece.get_dtype(), TENSORS[self.name]
+                if dtype not in dtypes or len(self.shape) != axes:
+                    raise TokenFileError(
+                        f"{path}: holds {self.name} of type {dtype} with {len(self.shape)} axes; expected "
+                        f"{' or '.join(dtypes)} with {axes}; encode the clip again"
+                    )
+                self.bits = int("".join(filter(str.isdigit, dtype)))
                 """Per value, as stored."""
         except FileNotFoundError:
             raise TokenFileError(f"{path}: no such file") from None
-        except (OSError, safetensors.SafetensorError) as error:
-            raise TokenFileError(f"{path}: not a readable token file ({error}); encode the clip again") from None
+        except (OSError, ValueError, safetensors.SafetensorError) as error:
+            raise TokenFileError(
+                f"{path}: not a readable token file ({one_line(error, 120)}); encode the clip again"
+            ) from None
 
     def check(self, tokenizer: BaseTokenizer) -> None:
         """Raises TokenFileError unless `tokenizer` made these tokens, and they are as many as the size says."""
         info, spec = self.info, tokenizer.spec
         if not same_weights(info.fingerprint, tokenizer.fingerprint):
             raise TokenFileError(
-                f"{self.path}: made by model {info.model!r} with weights {info.fingerprint}, "
+                f"{self.path}: made by model {one_line(info.model)} with weights {info.fingerprint}, "
                 f"not by {spec.name!r} with weights {tokenizer.fingerprint}; pass the right one with --model"
             )
         channels = () if spec.is_discrete else (spec.latent_channels,)
@@ -224,7 +267,9 @@ class TokenFile:
                     else:
                         yield piece[:, start : start + frames].unsqueeze(0)
                 except (OSError, safetensors.SafetensorError) as error:
-                    raise TokenFileError(f"{self.path}: damaged ({error}); encode the clip again") from None
+                    raise TokenFileError(
+                        f"{self.path}: damaged ({one_line(error, 120)}); encode the clip again"
+                    ) from None
 
 
 def as_bytes(tensor: Tensor) -> bytes:

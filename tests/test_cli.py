@@ -20,6 +20,7 @@ from PIL import Image
 
 from cosmotok import Tokenizer, list_models
 from cosmotok.cli import main
+from cosmotok.families import is_known
 from cosmotok.media import open_media
 
 COMMAND = [sys.executable, "-m", "cosmotok.cli"]
@@ -326,14 +327,33 @@ def test_pattern_of_frames(tmp_path, run):
     assert frames_of(tmp_path / "walk.cv4x8x8-tiny.mp4").shape == (3, 24, 32, 3)
 
 
-def test_a_model_from_a_folder_is_found_again(clip, tmp_path, run, monkeypatch):
+def test_a_token_file_does_not_choose_what_is_opened(clip, tmp_path, run, monkeypatch):
     Tokenizer.from_pretrained("dv4x8x8-tiny").save_pretrained(tmp_path / "mine")
     monkeypatch.chdir(tmp_path)
     assert run("encode", clip, "-o", "t.safetensors", "--model", "mine")[0] == 0
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     code, _, err = run("decode", tmp_path / "t.safetensors")
+    assert code == 1
+    assert err.count("\n") == 1
+    for word in ("t.safetensors", str(tmp_path / "mine"), "neither bundled nor published", "--model"):
+        assert word in err
+    assert files(tmp_path / "elsewhere") == set()
+    code, _, err = run("decode", tmp_path / "t.safetensors", "--model", tmp_path / "mine")
     assert code == 0, err
+
+
+def test_models_that_are_known():
+    for name in (
+        "cv4x8x8-tiny",
+        "CV4X8X8-TINY",
+        "cv4x8x8-tiny@int8",
+        "nvidia/Cosmos-Tokenize1-CV8x8x8-720p",
+        "klt:8x8:16",
+    ):
+        assert is_known(name)
+    for name in ("someone/else", "/etc", "../x", "diffusers:/tmp", "published:x", "x" * 5000, "", "a\0b"):
+        assert not is_known(name)
 
 
 QUICK = [

@@ -11,9 +11,10 @@ from torch import Tensor
 from cosmotok.checkpoint.contents import half_of
 from cosmotok.network import HALVES
 
-__all__ = ["fingerprint", "same_weights"]
+__all__ = ["ABSENT", "fingerprint", "same_weights"]
 
 ABSENT = "00000000"
+"""In place of the digits of a half that is not there."""
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:

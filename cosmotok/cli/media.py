@@ -139,10 +139,18 @@ def decode(
     json: Json = False,
 ) -> None:
     """Decode a token file to a video or image."""
+    from cosmotok.errors import TokenFileError
+    from cosmotok.families import is_known
+    from cosmotok.foreign import one_line
     from cosmotok.pipeline import decode_file
     from cosmotok.tokenfile import TokenFile
 
     file = TokenFile(tokens)
+    if model is None and not is_known(file.info.model):
+        raise TokenFileError(
+            f"{tokens}: made by {one_line(file.info.model)}, which is neither bundled nor published; "
+            "if you trust it, name it with --model"
+        )
     tokenizer = load(model or file.info.model, device, dtype, variant, precision, fit)
     suffix = ".png" if file.info.kind == "image" else ".mp4"
     target = output or beside_or_here(tokens, f"{tokens.stem}.decoded{suffix}")

@@ -10,12 +10,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmotok.errors import InputError
+from cosmotok.config import find_model
+from cosmotok.errors import InputError, UnknownModelError
 
 if TYPE_CHECKING:
     from cosmotok.interface import Model
 
-__all__ = ["FAMILIES", "Family", "Request", "family_of", "find", "known_names", "register"]
+__all__ = ["FAMILIES", "Family", "Request", "family_of", "find", "is_known", "known_names", "register"]
 
 ENTRY_POINTS = "cosmotok.families"
 """Group of entry points by which another package adds families of its own."""
@@ -98,6 +99,15 @@ def find(
 def known_names() -> list[str]:
     """All names known beforehand."""
     return [name for family in FAMILIES.values() for name in family.names()]
+
+
+def is_known(name: str) -> bool:
+    """Whether `name` means a bundled or published model, rather than some path or anyone's repository."""
+    plain = name.partition("@")[0]
+    try:
+        return bool(find_model(plain)) and not Path(plain).exists()
+    except UnknownModelError:
+        return plain.lower() in map(str.lower, known_names())
 
 
 def _discover() -> None:
