@@ -67,11 +67,14 @@ class Entry:
 
     Args:
         content: `content_of`, which remembers.
+        machine: where this run measures speeds.
     """
 
-    def __init__(self, contestant: Contestant, options: Options, content: Callable[..., str], advance: Advance) -> None:
+    def __init__(
+        self, contestant: Contestant, options: Options, content: Callable[..., str], machine: str, advance: Advance
+    ) -> None:
         self.contestant, self.name = contestant, contestant.name
-        self.options, self.content, self.advance = options, content, advance
+        self.options, self.content, self.machine, self.advance = options, content, machine, advance
         self.traits = UNKNOWN
         self.waiting: deque[Task] = deque()
         self.error: str | None = None
@@ -118,7 +121,7 @@ class Entry:
 
     def take(self, outcome: Outcome) -> None:
         if outcome.row is not None:
-            row = replace(outcome.row, machine=self.options.machine)
+            row = replace(outcome.row, machine=self.machine)
             self.finished[outcome.file] = Finished(row, outcome.features, outcome.codes)
             if self.examples is not None and self.rows is not None:
                 self.examples.add(outcome)
@@ -167,9 +170,9 @@ def evaluate(
                 f"{folder}: holds an evaluation already; --resume (resume=True) goes on with it, or write elsewhere"
             )
         make_folder(folder)
-    content = cache(content_of)
+    content, here = cache(content_of), options.machine
     tasks = with_shown(tasks)
-    entries = [Entry(contestant, options, content, advance) for contestant in contestants]
+    entries = [Entry(contestant, options, content, here, advance) for contestant in contestants]
     with open_pool(options) as pool:
         missing = pool.not_measured()
         for entry in entries:
@@ -177,7 +180,7 @@ def evaluate(
         pool.run(entries)
     if folder is not None:
         sweep(folder)
-    machine = machine_of(entries, options.machine)
+    machine = machine_of(entries, here)
     found = {**(unread or {}), **{file: why for entry in entries for file, why in entry.unread.items()}}
     return Comparison(
         protocol=options.protocol.name,
