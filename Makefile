@@ -4,10 +4,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo test test-slow lint benchmark clean
+OLDEST := .venv-oldest
+
+.PHONY: help demo test test-slow test-oldest lint benchmark clean
 
 help:
-	@sed -n 's/^# //p' Makefile; echo 'Also: make test-slow, lint, benchmark, clean.'
+	@sed -n 's/^# //p' Makefile; echo 'Also: make test-slow, test-oldest, lint, benchmark, clean.'
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,10 +31,18 @@ test: $(READY) lint
 test-slow: $(READY)
 	$(BIN)/pytest -m slow --timeout 3600
 
+# The lowest versions that pyproject.toml allows, on the oldest Python: make test-oldest PYTHON=python3.10
+test-oldest:
+	$(PYTHON) -m venv $(OLDEST)
+	grep -oE '"[A-Za-z-]+(\[[a-z]+\])?>=[0-9.]+' pyproject.toml | tr -d '"' | sed -E 's/(\[.*\])?>=/==/' > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --editable '.[dev]' --constraint $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/pytest -m 'not slow'
+
 benchmark: $(READY)
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/loading.py
 	$(BIN)/python benchmarks/speed.py
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
