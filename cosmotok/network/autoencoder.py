@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from cosmotok.network.causal import Pointwise
 from cosmotok.network.fsq import FSQ
 from cosmotok.network.shortcut import LinearDecoderShortcut, LinearEncoderShortcut
 from cosmotok.network.stages import Decoder, Encoder, Parts
-from cosmotok.network.state import StreamState, name_causal_layers
+from cosmotok.network.state import Past, StreamState, name_causal_layers
 from cosmotok.network.wavelet import HaarTransform, InverseHaarTransform
 
 __all__ = ["HALVES", "Autoencoder"]
@@ -102,9 +103,28 @@ class Autoencoder(nn.Module):
             state.started = True
         return video.permute(0, 4, 1, 2, 3)
 
-    def forward(self, video: Tensor) -> Tensor:
-        """Reconstruction of a whole clip at once, differentiable; for training."""
-        z = self.encode(video)
+    def forward(self, video: Tensor, past: int = 0) -> Tensor:
+        """Reconstruction, differentiable; for training.
+
+        Args:
+            video: (B, 3, T, H, W), a whole clip at once.
+            past: frames at its beginning, 1 + a multiple of the temporal factor, that are only remembered, as in the
+                middle of a stream: they get no gradients, and are not among the T - past frames that come back.
+        """
+        if not past:
+            return self._through(video, None, None)
+        states = StreamState(), StreamState()
+        with torch.no_grad():
+            for frames in (video[:, :, :1], video[:, :, 1:past]):
+                if frames.shape[2]:
+                    self._through(frames, *states)
+        # autocast keeps the weights that it has cast, and these have no gradients
+        torch.clear_autocast_cache()
+        return self._through(video[:, :, past:], *(Past(state) for state in states))
+
+    def _through(self, video: Tensor, encoded: StreamState | None, decoded: StreamState | None) -> Tensor:
+        """Encoded with one state, quantised, decoded with the other."""
+        z = self.encode(video, encoded)
         if self.quantizer is not None:
             z = self.quantizer.quantize(z.movedim(1, -1)).movedim(-1, 1)
-        return self.decode(z)
+        return self.decode(z, decoded)

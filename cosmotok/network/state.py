@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Causal", "KeyValueCache", "StreamState", "name_causal_layers"]
+__all__ = ["Causal", "KeyValueCache", "Past", "StreamState", "name_causal_layers"]
 
 
 class KeyValueCache:
@@ -45,10 +45,17 @@ class KeyValueCache:
 
     def end(self, kv: Tensor) -> Tensor:
         """As `append`, for the last time: keeps nothing."""
+        past = kv[:, :, :0] if self.buffer is None else self.held()
+        self.buffer = None
+        return torch.cat((past, kv), dim=2)
+
+    def held(self) -> Tensor:
+        """What the next query may see besides itself, (2, N, past, C)."""
+        if self.buffer is None:
+            raise RuntimeError("append comes first")
         if self.context is not None:
             self.start = max(self.start, self.stop - (self.context - 1))
-        past, self.buffer = self.buffer, None
-        return kv if past is None else torch.cat((past[:, :, self.start : self.stop], kv), dim=2)
+        return self.buffer[:, :, self.start : self.stop]
 
 
 class StreamState:
@@ -66,6 +73,10 @@ class StreamState:
         """Whether the chunk at hand is the last one: then what a layer recalls is freed, and nothing is kept."""
         self.frames: dict[str, Tensor] = {}
         self.caches: dict[str, KeyValueCache] = {}
+
+    def recall(self, path: str) -> Tensor | None:
+        """The frames that the layer at `path` remembers; None where the stream starts."""
+        return self.frames.pop(path, None) if self.ends else self.frames.get(path)
 
     def attend(self, path: str, kv: Tensor) -> Tensor:
         """Keys and values (2, N, past + t, C) that the attention at `path` may see, `kv` (2, N, t, C) of them new."""
@@ -92,6 +103,24 @@ class StreamState:
         return sum(t.untyped_storage().nbytes() for t in tensors)
 
 
+class Past(StreamState):
+    """What a stream remembers, for one more chunk that may be computed twice, as when activations are checkpointed:
+    nothing is kept of that chunk, and nothing freed."""
+
+    def __init__(self, state: StreamState) -> None:
+        super().__init__(state.attention_context)
+        self.started, self.frames, self.caches = state.started, state.frames, state.caches
+
+    def recall(self, path: str) -> Tensor | None:
+        return self.frames.get(path)
+
+    def keep(self, path: str, past: Tensor | None, x: Tensor, count: int) -> None:
+        pass
+
+    def attend(self, path: str, kv: Tensor) -> Tensor:
+        return torch.cat((self.caches[path].held(), kv), dim=2) if path in self.caches else kv
+
+
 class Causal(nn.Module):
     """A layer that looks at the past. `path` is its name in the network, set once when that is built."""
 
@@ -99,9 +128,7 @@ class Causal(nn.Module):
 
     def recall(self, state: StreamState | None) -> Tensor | None:
         """This layer's remembered frames, or None where the stream starts."""
-        if state is None:
-            return None
-        return state.frames.pop(self.path, None) if state.ends else state.frames.get(self.path)
+        return None if state is None else state.recall(self.path)
 
     def remember(self, state: StreamState | None, past: Tensor | None, x: Tensor, count: int) -> None:
         """Keeps the last `count` frames of `past` and `x` for the next chunk, if there is one."""

@@ -211,7 +211,7 @@ class Engine:
         set_rates([*self.optimizers, *self.discriminator_optimizers], factor)
 
         running = [] if self.adversarial is None else [buffer.clone() for buffer in self.adversarial.buffers()]
-        figures = self.gradients(batch.pixels)
+        figures = self.gradients(batch.pixels, batch.past)
         norm = self.clip(self.network, self.optimizers)
         norms = [norm]
         if self.adversarial is not None and "discriminator" in figures:
@@ -239,11 +239,12 @@ class Engine:
             self.guard.failed(self.step, self.accelerator.process_index, batch, bad)
         return any_asked
 
-    def gradients(self, pixels: Tensor) -> dict[str, Tensor]:
+    def gradients(self, pixels: Tensor, past: int = 0) -> dict[str, Tensor]:
         """Adds the gradients of a batch to the weights; returns its losses and mean squared error.
 
         Args:
             pixels: this process's part, uint8 (B, 3, T, H, W).
+            past: frames at its beginning that are only remembered.
         """
         model, adversarial = self.model, self.adversarial
         if model is None:
@@ -263,8 +264,8 @@ class Engine:
             last = number == len(parts)
             with self.synchronised(model, last):
                 with self.accelerator.autocast():
-                    reconstruction = model(part)
-                reconstruction = reconstruction.float()
+                    reconstruction = model(part, past) if past else model(part)
+                reconstruction, part = reconstruction.float(), part[:, :, past:]
                 terms = self.losses(reconstruction, part, self.step)
                 if adversarial is not None:
                     terms |= adversarial.generator_terms(reconstruction, part, self.step, total(terms))
@@ -480,6 +481,8 @@ def training_data(
         rank=rank,
         world=world,
         start_step=start_step,
+        past=shape.past,
+        temporal_factor=config.temporal_factor,
     )
 
 

@@ -32,6 +32,10 @@ class Stage:
     """Clips per video batch, over all processes."""
     images: int
     """Images per image batch, over all processes."""
+    past: int = 0
+    """Frames of a stream that come before a clip at most, 1 + a multiple of the temporal factor: the network goes
+    through them without gradients, so that it trains on what it meets in the middle of a stream. A batch has less, or
+    none, by chance; where it has some, the clip's first frame belongs to it. 0: every clip begins a stream."""
     loss: dict[str, Any] = field(default_factory=dict)
     """Changes to the recipe's `loss`. Steps of a weight's schedule count from the start of the run."""
     rate: float = 1.0
@@ -131,6 +135,10 @@ class Recipe:
                 raise ConfigError(
                     f"stages.{index}: frames={stage.frames}, crop={stage.crop} do not fit {config.variant}: expected "
                     f"frames = 1 + a multiple of {time} and crop a multiple of {space}"
+                )
+            if (stage.past and (stage.past - 1) % time) or stage.past < 0 or (stage.past and config.kind == "image"):
+                raise ConfigError(
+                    f"stages.{index}.past={stage.past}: expected 0, or 1 + a multiple of {time} for a video model"
                 )
         if self.init_batches and not config.linear_shortcut:
             raise ConfigError(

@@ -6,13 +6,17 @@ from typing import Any
 
 from cosmotok.config import ModelEntry, find_model, list_models, suggest
 from cosmotok.errors import UnknownModelError
-from cosmotok.training.data.options import DataOptions
+from cosmotok.training.data.options import DataOptions, MotionOptions
 from cosmotok.training.losses.options import LossOptions
 from cosmotok.training.optimizers import OptimizerOptions
 from cosmotok.training.recipe import Recipe, Stage
 from cosmotok.training.schedule import ScheduleOptions
 
 __all__ = ["find_recipe", "list_recipes"]
+
+PAST = 97
+"""Frames that a clip's stream may have seen before: beyond the joint reach of the temporal convolutions, so that late
+frames are no news. A batch has 39 of them on average and no gradients there, which costs less than half a step."""
 
 
 def list_recipes() -> list[str]:
@@ -36,7 +40,8 @@ def find_recipe(name: str) -> Recipe:
 def published(entry: ModelEntry) -> Recipe:
     """What is known of how a published model was trained (paper section 4.2 and the released configurations).
 
-    Numbers of steps and batch sizes were never published, and neither was the adversarial stage: those are ours.
+    Numbers of steps and batch sizes were never published, and neither was the adversarial stage: those are ours. So is
+    the past of the clips: the published models saw the beginnings of streams alone.
     """
     config = entry.config
     video = config.kind == "video"
@@ -46,7 +51,7 @@ def published(entry: ModelEntry) -> Recipe:
     adversarial = {"adversarial": 0.2, "adversarial_start": 1_000_000}
 
     def stage(steps: int, **loss: Any) -> Stage:
-        return Stage(steps=steps, frames=frames, crop=256, clips=8, images=32, loss=loss)
+        return Stage(steps=steps, frames=frames, crop=256, clips=8, images=32, loss=loss, past=PAST if video else 0)
 
     stages = [stage(500_000), stage(500_000, **gram), stage(100_000, **gram, **adversarial)]
     return Recipe(
@@ -59,6 +64,8 @@ def published(entry: ModelEntry) -> Recipe:
         save_every=5000,
     )
 
+
+IMAGES = DataOptions(image_every=1)
 
 # Small crops make many steps; large ones, late, show attention and norms what whole frames are like.
 TINY_CROPS = {
@@ -73,10 +80,10 @@ def tiny(entry: ModelEntry) -> Recipe:
     """Our own small models: an hour or so of one CPU core or two; settings measured there."""
     config = entry.config
     video, continuous = config.kind == "video", not config.is_discrete
-    frames = (9, 9, 17) if video else (1, 1, 1)
     crops = TINY_CROPS[config.kind, config.spatial_factor]
-    shapes = zip((16_000, 16_000, 8000), frames, crops, (2, 1, 1), (4, 3, 2), strict=True)
-    stages = [Stage(steps=n, frames=t, crop=side, clips=b, images=i) for n, t, side, b, i in shapes]
+    frames, past = (17, PAST) if video else (1, 0)
+    shapes = zip((16_000, 16_000, 8000), crops, (2, 1, 1), (4, 3, 2), strict=True)
+    stages = [Stage(steps=n, frames=frames, crop=side, clips=b, images=i, past=past) for n, side, b, i in shapes]
     continuous_twin = "c" + entry.name[1:]
     start = None if continuous or continuous_twin not in list_models() else continuous_twin
     return Recipe(
@@ -86,7 +93,9 @@ def tiny(entry: ModelEntry) -> Recipe:
         start=start,
         init_batches=120 if start is None else 40,
         loss=LossOptions(l1=0.0, charbonnier=1.0, charbonnier_epsilon=0.05),
-        data=DataOptions(image_every=4 if video else 1),
+        # photos that move, and longer strides: real clips are mostly quiet
+        data=DataOptions(image_every=4, strides=[1, 2, 3], motion=MotionOptions(share=0.5)) if video else IMAGES,
+        precision="bf16" if video else "no",  # steps of the image models would be slower
         optimizer=OptimizerOptions(
             name="muon",
             learning_rate=5e-3 if continuous else 8e-3,

@@ -41,23 +41,42 @@ class ClipReader:
         self._options, self._items, self._cache = options, items, cache
         self._known: OrderedDict[int, _Facts] = OrderedDict()
 
-    def read(self, number: int, frames: int, crop: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    def read(
+        self, number: int, frames: int, crop: tuple[int, int], rng: np.random.Generator, *, swing: bool = False
+    ) -> np.ndarray:
         """A random clip (frames, height, width, 3), uint8, of file `number`; of an image, it is that image.
 
-        Clips that are too short repeat their last frame; frames that are too small are scaled up. The same state of
-        `rng` gives the same clip.
+        Frames that are too small are scaled up. The same state of `rng` gives the same clip.
+
+        Args:
+            swing: whether clips that are too short go back and forth; else they repeat their last frame.
 
         Raises:
             MediaError: where the file cannot be read.
         """
         options, facts = self._options, self._facts(number)
-        chosen = choose_frames(facts.times, frames, rng, fps=options.fps, strides=options.strides)
+        whole = min(frames, len(facts.times)) if swing else frames
+        chosen = choose_frames(facts.times, whole, rng, fps=options.fps, strides=options.strides)
         size = scaled_size(facts.width, facts.height, crop, options.resize)
         clip = random_crop(self._frames(number, len(facts.times), chosen, size), crop, rng)
+        if whole < frames:
+            clip = clip[_to_and_fro(whole, frames)]
         mirrored, backwards = rng.random(2) < (options.flip, options.reverse)
         if mirrored:
             clip = clip[:, :, ::-1]
         return clip[::-1] if backwards else clip
+
+    def still(self, number: int, crop: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+        """The image, or a random frame of the video, `number`, whole: (height, width, 3), uint8, no less than `crop`.
+
+        Raises:
+            MediaError: where the file cannot be read.
+        """
+        facts = self._facts(number)
+        size = scaled_size(facts.width, facts.height, crop, self._options.resize)
+        frame = rng.integers(len(facts.times), size=1)
+        whole: np.ndarray = self._frames(number, len(facts.times), frame, size)[0]
+        return whole
 
     def _facts(self, number: int) -> _Facts:
         facts = self._known.get(number)
@@ -123,6 +142,13 @@ def choose_frames(
     before = after - 1
     after = np.minimum(after, count - 1)
     return np.where(moments - ticks[before] <= ticks[after] - moments, before, after)
+
+
+def _to_and_fro(count: int, frames: int) -> np.ndarray:
+    """`frames` numbers below `count`, each next to the one before: 0, 1, 2, 1, 0, 1 and so on."""
+    last = max(1, count - 1)
+    numbers: np.ndarray = np.minimum(last - np.abs(np.arange(frames) % (2 * last) - last), count - 1)
+    return numbers
 
 
 def scaled_size(width: int, height: int, crop: tuple[int, int], resize: int | None) -> tuple[int, int]:

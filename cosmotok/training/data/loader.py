@@ -23,7 +23,8 @@ from cosmotok.media import open_media
 
 from .cache import ClipCache
 from .clips import ClipReader
-from .options import DataOptions, bucket_sizes
+from .motion import moving_clip, photos_needed
+from .options import DataOptions, MotionOptions, bucket_sizes
 from .plan import Draw, Plan
 from .sources import Item, find_items
 
@@ -32,8 +33,14 @@ __all__ = ["Batch", "TrainingData"]
 _TRIES = 20  # files in place of one that cannot be read
 _AHEAD = 4  # batches that each worker prepares in advance
 _SHOWN = 3
-_ORDER, _CLIP = 0, 1  # what a random number is for
+_ORDER, _CLIP, _PAST = 0, 1, 2  # what a random number is for
 _STREAMS = {"video": 0, "image": 1}
+
+
+STARTS = 0.3
+"""Share of the clip batches that begin their streams, where others have a past."""
+SKEW = 1.5
+"""Power of an evenly drawn number that the length of a past goes by."""
 
 
 @dataclass
@@ -41,6 +48,7 @@ class Batch:
     """What one rank trains on in one step.
 
     pixels: uint8 (B, 3, T, H, W); T is 1 for images.
+    past: frames at the beginning of clips that stand for what a stream has seen before.
     epoch: how often all files of this kind had been gone through before.
     keys: the files, in the order of the batch.
     broken: one line for each unreadable file met for the first time.
@@ -52,6 +60,7 @@ class Batch:
     epoch: int
     keys: list[str]
     broken: list[str]
+    past: int = 0
 
 
 class TrainingData:
@@ -60,12 +69,15 @@ class TrainingData:
     A batch depends on the options, the seed and its step, and on nothing else: not on the number of workers, nor on
     where `batches` started. The ranks' batches, one after the other, are the batch that a single process has. Every
     video comes exactly once per epoch, and images have epochs of their own; a batch at the end of an epoch is filled up
-    from the next one. Without any images, image batches hold single frames of videos.
+    from the next one. Without any images, image batches hold single frames of videos; without any videos, all clips
+    are photos that move (`MotionOptions`).
 
     Args:
         frames, crop: of clips: their number, and the height and width in pixels (of buckets: about that many pixels).
         clips, images: per video batch and per image batch, over all ranks.
         spatial_factor: heights and widths of crops are multiples of it.
+        past: frames that a clip's stream may have seen before, at most; 0: every clip begins its stream.
+        temporal_factor: of frames that go together; `past` and `frames` are 1 + a multiple of it.
         rank, world: which one of how many processes this is.
         start_step: the step at which the first epoch begins, where a run changes its data on the way.
 
@@ -87,6 +99,8 @@ class TrainingData:
         rank: int = 0,
         world: int = 1,
         start_step: int = 0,
+        past: int = 0,
+        temporal_factor: int = 1,
     ) -> None:
         self.options, self.rank, self.world, self.start_step = options, rank, world, start_step
         self.items = find_items(options.train, downloads=options.downloads)
@@ -96,23 +110,36 @@ class TrainingData:
         kinds = np.array([item.kind for item in self.items])
         videos, pictures = np.flatnonzero(kinds == "video"), np.flatnonzero(kinds == "image")
         self._image_every = options.image_every
-        if not len(videos):
+        if not len(videos) and not (frames > 1 and options.motion.share):
             if frames > 1 and options.image_every != 1:
                 raise InputError(
-                    f"data.train: expected videos, found {len(pictures)} images alone; set data.image_every=1 to train "
-                    "on those, or add videos"
+                    f"data.train: expected videos, found {len(pictures)} images alone; set data.motion.share=1 to let "
+                    "them move, data.image_every=1 to train on them as they are, or add videos"
                 )
             self._image_every = 1
         uses: dict[str, _Use] = {}
         if self._image_every != 1:
-            uses["video"] = self._use("video", videos, sizes, frames, clips, seed)
+            uses["video"] = self._use("video", videos if len(videos) else pictures, sizes, frames, clips, seed)
         if self._image_every != 0:
             uses["image"] = self._use("image", pictures if len(pictures) else videos, sizes, 1, images, seed)
         self.steps_per_epoch = _steps(uses, self._image_every)
         """So many steps see every video, or where only images are used every image."""
         cache = ClipCache(len(self.items), options.cache, parts=max(1, options.workers))
         reader = ClipReader(options, self.items, cache)
-        self._maker = _Maker(self.items, reader, uses, seed, rank, world, start_step, self._image_every)
+        self._maker = _Maker(
+            self.items,
+            reader,
+            uses,
+            pictures if len(pictures) else videos,
+            options.motion,
+            seed,
+            rank,
+            world,
+            start_step,
+            self._image_every,
+            past,
+            temporal_factor,
+        )
 
     def _use(
         self, kind: str, chosen: np.ndarray, sizes: list[tuple[int, int]], frames: int, batch: int, seed: int
@@ -268,11 +295,16 @@ class _Maker(Dataset[Any]):
     items: list[Item]
     reader: ClipReader
     uses: Mapping[str, _Use]
+    stills: np.ndarray
+    """Numbers of the files that moving clips are made of."""
+    motion: MotionOptions
     seed: int
     rank: int
     world: int
     start_step: int
     image_every: int
+    past: int
+    temporal_factor: int
 
     def __getitem__(self, step: int) -> _Made | _Failure:
         try:
@@ -290,12 +322,21 @@ class _Maker(Dataset[Any]):
         mine = draws[self.rank * share : (self.rank + 1) * share]
         broken: dict[str, str] = {}
         keys, clips = [], []
+        past = self._past(step) if kind == "video" else 0
         for draw in mine:
-            key, clip = self._read(kind, use, group, draw, broken)
+            key, clip = self._read(kind, use, group, draw, past, broken)
             keys.append(key)
             clips.append(clip)
         pixels = torch.from_numpy(np.ascontiguousarray(np.stack(clips).transpose(0, 4, 1, 2, 3)))
-        return _Made(Batch(pixels, kind, step, draws[0].epoch, keys, []), broken)
+        return _Made(Batch(pixels, kind, step, draws[0].epoch, keys, [], past), broken)
+
+    def _past(self, step: int) -> int:
+        """Frames that the stream of a step's clips has seen: none for some, else few more often than many."""
+        rng = np.random.default_rng([self.seed, _PAST, step])
+        groups = (self.past - 1) // self.temporal_factor
+        if self.past == 0 or rng.random() < STARTS:
+            return 0
+        return 1 + self.temporal_factor * round(groups * rng.random() ** SKEW)
 
     def _kind(self, step: int) -> tuple[Literal["video", "image"], int]:
         """What the batch of a step is of, and its number among those of its kind."""
@@ -304,19 +345,35 @@ class _Maker(Dataset[Any]):
             return "image", images
         return "video", step - images
 
-    def _read(self, kind: str, use: _Use, group: int, draw: Draw, broken: dict[str, str]) -> tuple[str, np.ndarray]:
+    def _read(
+        self, kind: str, use: _Use, group: int, draw: Draw, past: int, broken: dict[str, str]
+    ) -> tuple[str, np.ndarray]:
         """The key and the clip (T, H, W, 3) of one draw, or of a file drawn in place of an unreadable one."""
+        frames, size = past + use.frames - (1 if past else 0), use.sizes[group]
         # The start of the first epoch tells apart the parts of a run.
         rng = np.random.default_rng([self.seed, _CLIP, _STREAMS[kind], self.start_step, draw.epoch, draw.file])
         index = draw.file
+        moving = frames > 1 and (self.items[index].kind == "image" or rng.random() < self.motion.share)
+        if moving and self.items[index].kind == "video":
+            index = int(rng.choice(self.stills))
         for _ in range(_TRIES):
             item = self.items[index]
             try:
-                return item.key, self.reader.read(index, use.frames, use.sizes[group], rng)
+                if moving:
+                    return item.key, self._moving(index, frames, past, size, rng)
+                return item.key, self.reader.read(index, frames, size, rng, swing=past > 0)
             except MediaError as error:
                 broken[item.key] = " ".join(str(error).split())
-                index = int(rng.choice(use.groups[group]))
+                index = int(rng.choice(self.stills if moving else use.groups[group]))
         raise InputError(f"data.train: {_TRIES} files in a row cannot be read; the last one: {broken[item.key]}")
+
+    def _moving(
+        self, index: int, frames: int, past: int, size: tuple[int, int], rng: np.random.Generator
+    ) -> np.ndarray:
+        """A clip of the photo `index`, and others in front of it."""
+        others = rng.choice(self.stills, photos_needed(self.motion, rng) - 1)
+        photos = [self.reader.still(int(number), size, rng) for number in (index, *others)]
+        return moving_clip(photos, frames, size, self.motion, rng, past=past)
 
 
 def _ignore_interrupts(_: int) -> None:

@@ -8,7 +8,38 @@ from fractions import Fraction
 
 from cosmotok.errors import ConfigError
 
-__all__ = ["DataOptions", "bucket_sizes"]
+__all__ = ["DataOptions", "MotionOptions", "bucket_sizes"]
+
+
+@dataclass(frozen=True)
+class MotionOptions:
+    """Clips that are made of photos, or of single frames of clips, while training runs.
+
+    Raises:
+        ConfigError: where values make no sense.
+    """
+
+    share: float = 0.0
+    """Of the clips that are made up; all of them where there are photos alone."""
+    speed: float = 10.0
+    """Pixels per frame that a picture, or a piece in front of it, moves at most."""
+    layers: int = 2
+    """Pieces of other photos in front, at most."""
+    blur: float = 0.6
+    """Share of these clips that have motion blur."""
+    cuts: float = 0.05
+    """Share that change from one picture to another on the way."""
+    brightness: float = 0.15
+    """Share that become brighter or darker on the way."""
+
+    def __post_init__(self) -> None:
+        for name in ("share", "blur", "cuts", "brightness"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"data.motion.{name}={getattr(self, name)}: expected a share from 0 to 1")
+        if not 0 <= self.speed < 1000:
+            raise ConfigError(f"data.motion.speed={self.speed}: expected pixels per frame from 0 to 1000")
+        if not 0 <= self.layers <= 8:
+            raise ConfigError(f"data.motion.layers={self.layers}: expected a whole number from 0 to 8")
 
 
 @dataclass(frozen=True)
@@ -36,6 +67,7 @@ class DataOptions:
     """Share that is mirrored, left to right."""
     reverse: float = 0.5
     """Share of clips that is played backwards."""
+    motion: MotionOptions = field(default_factory=MotionOptions)
     buckets: list[str] = field(default_factory=list)
     """Aspect ratios, width to height, such as 1:1 and 16:9. A file goes to the nearest one, a batch holds one of them;
     crops have about the same number of pixels. None: square crops."""
