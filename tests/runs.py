@@ -51,6 +51,7 @@ def recipe(
     changes = json.dumps(SMALL)
     own = [f"data.train={data}", f"stages={json.dumps(chosen)}", f"model_changes={changes}", "start=null"]
     own += ["init_batches=0", "data.workers=0", "log_every=1", "save_every=2", "schedule.warmup_steps=2"]
+    own += ["precision=no", "data.motion.share=0", "data.strides=[1]"]
     return override(find_recipe(model), None, [*own, *assignments])
 
 

@@ -148,7 +148,7 @@ def test_exactly_once_per_epoch_over_ranks(
     chosen = options(*files[:videos], image_every=every)
     ranks = [data(chosen, clips=clips, images=world, seed=seed, rank=rank, world=world) for rank in range(world)]
     for each in ranks:
-        each._maker.reader.read = lambda *_: np.zeros((1, 1, 1, 3), np.uint8)  # type: ignore[method-assign]
+        each._maker.reader.read = lambda *_, **__: np.zeros((1, 1, 1, 3), np.uint8)  # type: ignore[method-assign]
     steps = 3 * ranks[0].steps_per_epoch
     batches = [take(each, steps) for each in ranks]
     drawn = [key for step in range(steps) for rank in batches if rank[step].kind == "video" for key in rank[step].keys]
@@ -598,10 +598,10 @@ def test_a_worker_that_is_killed_is_an_error_with_a_remedy(footage: Path) -> Non
     reader, main = chosen._maker.reader, os.getpid()
     inner = reader.read
 
-    def read(number: int, *rest: object) -> np.ndarray:
+    def read(number: int, *rest: object, **more: object) -> np.ndarray:
         if os.getpid() != main and number == 3:
             os.kill(os.getpid(), signal.SIGKILL)
-        return inner(number, *rest)  # type: ignore[arg-type]
+        return inner(number, *rest, **more)  # type: ignore[arg-type]
 
     reader.read = read  # type: ignore[method-assign]
     before = signal.getsignal(signal.SIGCHLD)
@@ -614,7 +614,7 @@ def test_a_worker_that_is_killed_is_an_error_with_a_remedy(footage: Path) -> Non
 def test_errors_of_workers_keep_their_text(footage: Path, workers: int) -> None:
     chosen = data(options(footage, workers=workers))
 
-    def read(*_: object) -> np.ndarray:
+    def read(*_: object, **__: object) -> np.ndarray:
         raise KeyError("surprise")
 
     chosen._maker.reader.read = read  # type: ignore[method-assign]
@@ -691,7 +691,7 @@ def test_no_permission(tmp_path: Path) -> None:
         ({}, {"images": 6}, "5 usable images for batches of 6; add images, or set images=5 or less"),
         ({}, {"clips": 3, "world": 2}, "clips=3: cannot be divided by 2 processes"),
         ({}, {"images": 1, "world": 2}, "images=1: cannot be divided by 2 processes"),
-        ({"train": ["*.png"]}, {}, "found 5 images alone; set data.image_every=1"),
+        ({"train": ["*.png"]}, {}, "found 5 images alone; set data.motion.share=1"),
     ],
 )
 def test_data_that_does_not_fit(
