@@ -24,6 +24,7 @@ lint: $(READY)
 	$(BIN)/ruff check cosmotok tests benchmarks examples
 	$(BIN)/ruff format --check cosmotok tests benchmarks examples
 	$(BIN)/mypy cosmotok
+	$(BIN)/lint-imports --no-cache
 
 test: $(READY) lint
 	$(BIN)/pytest -m 'not slow'

@@ -41,6 +41,18 @@ def quadrants(width: int = 64, height: int = 48) -> np.ndarray:
     return picture
 
 
+def waves(frames, height, width, seed=0):
+    """Moving waves of soft colours: a list of (H, W, 3), uint8."""
+    rng = np.random.default_rng(seed)
+    t, y, x = np.meshgrid(*(np.arange(n) for n in (frames, height, width)), indexing="ij")
+    clip = np.empty((frames, height, width, 3))
+    common = sum(np.sin(a * t + b * y + c * x + d) for a, b, c, d in rng.uniform(-0.25, 0.25, (3, 4)))
+    for channel in range(3):
+        a, b, c, d = rng.uniform(-0.08, 0.08, 4)
+        clip[..., channel] = 128 + 30 * common + 12 * np.sin(a * t + b * y + c * x + d)
+    return list(clip.round().clip(0, 255).astype(np.uint8))
+
+
 def corners(pixels: np.ndarray) -> np.ndarray:
     """The colours at the middle of the four quarters, in the order of `QUADRANTS`: (4, 3)."""
     h, w = pixels.shape[0], pixels.shape[1]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media_samples import encode
+from media_samples import encode, waves
 from PIL import Image
 
 import cosmotok.families.klt.transform
@@ -30,18 +30,6 @@ DATA = Path(__file__).parents[2] / "shared/data"
 def psnr(a, b):
     error = np.mean((np.stack(a).astype(float) - np.stack(b)) ** 2)
     return 10 * math.log10(255**2 / error) if error else math.inf
-
-
-def waves(frames, height, width, seed=0):
-    """Moving waves of soft colours: a list of (H, W, 3), uint8."""
-    rng = np.random.default_rng(seed)
-    t, y, x = np.meshgrid(*(np.arange(n) for n in (frames, height, width)), indexing="ij")
-    clip = np.empty((frames, height, width, 3))
-    common = sum(np.sin(a * t + b * y + c * x + d) for a, b, c, d in rng.uniform(-0.25, 0.25, (3, 4)))
-    for channel in range(3):
-        a, b, c, d = rng.uniform(-0.08, 0.08, 4)
-        clip[..., channel] = 128 + 30 * common + 12 * np.sin(a * t + b * y + c * x + d)
-    return list(clip.round().clip(0, 255).astype(np.uint8))
 
 
 def source_of(frames):

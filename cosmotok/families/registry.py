@@ -89,6 +89,8 @@ def find(
         InputError: for a name that makes no sense, or an option that the family does not take.
         MissingExtraError: where a package is missing; says which.
     """
+    if not name.strip():
+        raise InputError("model: expected a name, a path or a Hub id, got an empty text; `cosmotok models` lists names")
     family = family_of(name)
     for option, value in (("variant", variant), ("precision", precision), ("fit", fit)):
         if value is not None and option not in family.options:

@@ -1,0 +1,122 @@
+"""A family of one's own works in every verb, by one registry entry."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from media_samples import encode, waves
+from PIL import Image
+from toy_family import TOY, MeanColours
+
+from cosmotok import families
+from cosmotok.cli import main
+from cosmotok.errors import InputError, MissingExtraError, UnknownModelError
+from cosmotok.families import FAMILIES, family_of, find, known_names
+from cosmotok.media import open_media
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    monkeypatch.setitem(FAMILIES, "toy", TOY)
+
+    def run(*arguments, fails=False):
+        """What a verb prints with --json, or its error."""
+        monkeypatch.setattr(sys, "argv", ["cosmotok", *map(str, arguments), *([] if fails else ["--json"])])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert (ended.value.code in (0, None)) != fails, printed.err
+        return printed.err.strip() if fails else json.loads(printed.out)
+
+    return run
+
+
+@pytest.fixture
+def clip(tmp_path):
+    encode(tmp_path / "data" / "clip.mp4", waves(7, 22, 30), options={"crf": "8"})
+    return tmp_path / "data" / "clip.mp4"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path):
+    (tmp_path / "data").mkdir()
+
+
+def frames_of(path):
+    with open_media(path) as media:
+        return np.stack([frame.pixels for frame in media])
+
+
+def test_reconstruct_encode_and_decode(run, clip, tmp_path):
+    there = run("reconstruct", clip, "-m", "toy:4")
+    assert there["token_grid"] == [7, 6, 8] and there["model"] == "toy-4" and there["psnr"] > 15
+    tokens = run("encode", clip, "-m", "toy:4", "--latent-dtype", "float32")["output"]
+    run("decode", tokens, "-m", "toy:4", "-o", tmp_path / "back.mp4")
+    original = torch.from_numpy(frames_of(clip)).permute(3, 0, 1, 2).unsqueeze(0)
+    assert MeanColours(4).reconstruct(original).shape == original.shape
+    assert frames_of(tmp_path / "back.mp4").shape == (7, 22, 30, 3)
+    assert "toy-4" in run("decode", tokens, "-m", "toy:8", "-o", tmp_path / "x.mp4", fails=True).replace(
+        "toy:4", "toy-4"
+    )
+
+
+def test_info_and_stats(run, clip):
+    assert run("info", "toy:8")["compression"] == "8x8"
+    found = run("stats", clip, "-m", "toy:4")
+    assert len(found["mean"]) == 3 and found["positions"] == 7 * 6 * 8
+
+
+def test_evaluate_and_compare(run, clip, tmp_path):
+    Image.fromarray(waves(1, 24, 24)[0]).save(clip.with_name("photo.png"))
+    one = run("evaluate", "-m", "toy:4", "--data", clip.parent, "--jobs", 1)
+    assert one["models"][0]["name"] == "toy:4"
+    both = run("compare", "-m", "toy:4,toy:8,webp", "--data", clip.parent, "--jobs", 1)
+    names = [model["name"] for model in both["models"]]
+    assert names[:2] == ["toy:4", "toy:8"] and len(names) == 4 and names[2].startswith("webp@")
+
+
+def test_benchmark(run):
+    found = run("benchmark", "-m", "toy:4,toy:8", "--size", "16x16", "--frames", 5, "--rounds", 1, "--threads", 1)
+    assert [result["error"] for result in found["results"]] == [None, None]
+    assert found["results"][0]["encode"]["gflop_per_frame"] is None
+
+
+def test_what_it_cannot_do_is_one_line(run, clip, tmp_path):
+    for verb in (["export", "toy:8", "-o", tmp_path / "x"], ["calibrate", "toy:8", clip, "-o", tmp_path / "x"]):
+        assert "takes a Cosmos tokenizer, and this is a toy" in run(*verb, fails=True)
+    assert "a toy takes no --precision" in run("reconstruct", clip, "-m", "toy:8", "--precision", "int8", fails=True)
+    assert "a toy takes no --fit" in run("reconstruct", clip, "-m", "toy:8", "--fit", clip.parent, fails=True)
+    assert "did you mean toy:8" in run("reconstruct", clip, "-m", "toy8", fails=True)
+    assert not (tmp_path / "x").exists()
+
+
+def test_families_are_found_by_their_names(tmp_path):
+    titles = {name: family_of(name).title for name in ("klt:8x8:16", "Diffusers:Wan", "published:CV8x8x8", "cv4x8x8")}
+    assert list(titles.values()) == [FAMILIES[f].title for f in ("klt", "diffusers", "published", "cosmos")]
+    assert {"cv4x8x8-tiny", "diffusers:Wan", "klt:4x8x8:16"} <= set(known_names())
+    (tmp_path / "manifest.json").write_text("{}")
+    assert family_of(str(tmp_path)) is FAMILIES["exported"]
+
+
+@pytest.mark.parametrize("name", ["klt:4x8x8:16", "diffusers:no such", "published:x", "nothing", "", "a/b/c", "klt:"])
+def test_every_family_refuses_in_one_line(name):
+    with pytest.raises((InputError, UnknownModelError, MissingExtraError)) as caught:
+        find(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_package_can_add_one_by_an_entry_point(monkeypatch):
+    class Entry:
+        name = "toy"
+
+        def load(self):
+            return TOY
+
+    monkeypatch.setattr(families.registry, "entry_points", lambda group: [Entry()] if "cosmotok" in group else [])
+    monkeypatch.setattr(families.registry, "FAMILIES", dict(FAMILIES))
+    families.registry._discover()
+    assert families.registry.FAMILIES["toy"] is TOY
