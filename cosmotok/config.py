@@ -8,12 +8,20 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from cosmotok.errors import ConfigError, UnknownModelError
+from cosmotok.foreign import one_line, plain_text
 from cosmotok.spec import TokenizerSpec
 
-__all__ = ["ModelEntry", "TokenizerConfig", "bundled_models", "find_model", "list_models"]
+__all__ = ["ModelEntry", "TokenizerConfig", "bundled_models", "find_model", "list_models", "shown"]
 
 FSQ_LEVELS = (8, 8, 8, 5, 5, 5)
 CONFIG_VERSION = 1
+
+LIMITS = {"channels": 2**16, "blocks": 2**10, "z_channels": 2**16, "latent_channels": 2**16, "chunk": 2**16}
+"""The largest values of a config: far beyond any use, and small enough that no number overflows."""
+STAGES, WIDEST = 32, 2**10
+"""Most stages of a network, and their largest multiplier; no factor is larger than the latter either."""
+LARGEST = 1e30
+"""Of statistics of latents."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +77,18 @@ class TokenizerConfig:
     def _validate(self) -> None:
         def require(fine: bool, field: str, expected: str) -> None:
             if not fine:
-                raise ConfigError(f"{field}={getattr(self, field)!r}: expected {expected} (variant {self.variant})")
+                raise ConfigError(
+                    f"{field}={shown(getattr(self, field))}: expected {expected} (variant {self.variant})"
+                )
 
+        try:
+            plain_text("variant", self.variant, 200)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
         require(self.kind in ("video", "image"), "kind", "'video' or 'image'")
         require(self.patch in (2, 4), "patch", "2 or 4")
-        for field in ("channels", "blocks", "z_channels", "latent_channels", "chunk"):
-            value = getattr(self, field)
-            require(isinstance(value, int) and value >= 1, field, "a whole number of at least 1")
+        for field, most in LIMITS.items():
+            require(_is_whole(getattr(self, field), 1, most), field, f"a whole number from 1 to {most}")
         space_ok = _is_power_of_two(self.spatial_factor) and self.spatial_factor >= self.patch
         require(space_ok, "spatial_factor", f"a power of two, at least patch={self.patch}")
         if self.kind == "image":
@@ -89,12 +102,8 @@ class TokenizerConfig:
             time_ok = _is_power_of_two(self.temporal_factor) and self.temporal_factor >= self.patch
             require(time_ok, "temporal_factor", f"a power of two, at least patch={self.patch}")
         for field in ("encoder_multipliers", "decoder_multipliers"):
-            value = getattr(self, field)
-            require(
-                isinstance(value, tuple) and len(value) >= 1 and all(isinstance(m, int) and m >= 1 for m in value),
-                field,
-                "whole numbers",
-            )
+            fine = getattr(self, field) and _are_whole(getattr(self, field), STAGES, 1, WIDEST)
+            require(fine, field, f"1 to {STAGES} whole numbers from 1 to {WIDEST}")
         space, time = self.halvings
         require(space >= time, "temporal_factor", f"at most spatial_factor={self.spatial_factor}")
         # The last stage of a video network does not resample; the first of its decoder leaves time alone.
@@ -106,18 +115,17 @@ class TokenizerConfig:
             require(self.z_channels >= self.latent_channels, "z_channels", "at least latent_channels, for the shortcut")
         for field in ("latents_mean", "latents_std"):
             value = getattr(self, field)
-            numbers = isinstance(value, tuple) and all(isinstance(x, (int, float)) and math.isfinite(x) for x in value)
-            fits = numbers and len(value) in (0, self.latent_channels)
-            require(fits, field, f"{self.latent_channels} numbers, one per latent channel, or none")
+            fits = isinstance(value, tuple) and len(value) in (0, self.latent_channels)
+            require(
+                fits and all(isinstance(x, (int, float)) and abs(x) <= LARGEST for x in value),
+                field,
+                f"{self.latent_channels} numbers, one per latent channel, or none",
+            )
         require(all(x > 0 for x in self.latents_std), "latents_std", "numbers above 0")
         both = len(self.latents_mean) == len(self.latents_std)
-        require(both, "latents_std", f"as many numbers as latents_mean={self.latents_mean}")
+        require(both, "latents_std", f"as many numbers as latents_mean, which has {len(self.latents_mean)}")
         if self.levels:
-            require(
-                all(isinstance(n, int) and n >= 2 for n in self.levels),
-                "levels",
-                "whole numbers of at least 2",
-            )
+            require(_are_whole(self.levels, 30, 2, 2**31), "levels", "up to 30 whole numbers of at least 2")
             require(self.vocab_size < 2**31, "levels", "a product below 2^31")  # type: ignore[operator]
             require(
                 self.latent_channels == len(self.levels),
@@ -179,17 +187,17 @@ class TokenizerConfig:
             raise ConfigError("no config_version: not a config that cosmotok wrote")
         if version != CONFIG_VERSION:
             raise ConfigError(
-                f"config_version={version!r}: expected {CONFIG_VERSION}; "
+                f"config_version={shown(version)}: expected {CONFIG_VERSION}; "
                 "a larger one comes from a newer cosmotok, so upgrade with `pip install -U cosmotok`"
             )
         known = {f.name: f for f in fields(cls)}
         for key, value in values.items():
             if key not in known:
-                raise ConfigError(f"unknown config key {key!r}{suggest(key, known)}")
+                raise ConfigError(f"unknown config key {shown(key)}{suggest(key, known)}")
             default = known[key].default
             expected = (list, tuple) if isinstance(default, tuple) else type(default)
             if not isinstance(value, expected) or (isinstance(value, bool) and expected is int):
-                raise ConfigError(f"config key {key}={value!r}: expected {type(default).__name__}")
+                raise ConfigError(f"config key {key}={shown(value)}: expected {type(default).__name__}")
         return cls(**values)
 
 
@@ -232,12 +240,25 @@ def bundled_models() -> list[ModelEntry]:
 def suggest(word: str, known: Any) -> str:
     """'; did you mean X?' for the nearest of `known`, or nothing."""
     by_lower = {k.lower(): k for k in known}
-    near = difflib.get_close_matches(word.lower(), by_lower, n=2, cutoff=0.5)
+    near = difflib.get_close_matches(word[:100].lower(), by_lower, n=2, cutoff=0.5)
     return f"; did you mean {' or '.join(by_lower[n] for n in near)}?" if near else ""
 
 
+def shown(value: Any) -> str:
+    """For a message."""
+    return one_line(repr(value) if isinstance(value, str) else value)
+
+
+def _is_whole(n: Any, low: int, high: int) -> bool:
+    return type(n) is int and low <= n <= high
+
+
+def _are_whole(values: Any, most: int, low: int, high: int) -> bool:
+    return isinstance(values, tuple) and len(values) <= most and all(_is_whole(n, low, high) for n in values)
+
+
 def _is_power_of_two(n: Any) -> bool:
-    return isinstance(n, int) and n >= 1 and n & (n - 1) == 0
+    return _is_whole(n, 1, WIDEST) and n & (n - 1) == 0
 
 
 def _published(variant: str) -> ModelEntry:

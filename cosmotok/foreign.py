@@ -17,8 +17,8 @@ __all__ = ["check_regular_file", "one_line", "parse_fraction", "parse_json", "pl
 
 LONGEST = 2**25
 """Characters of JSON that are read: those of the times of every frame of some twelve hours."""
-DIGITS = 18
-"""Of a whole number in JSON: all of these fit into 64 bits."""
+DIGITS = 300
+"""Of a whole number in JSON: any of these can be compared with a floating-point number."""
 FRACTION = re.compile(r"\d{1,12}(?:[./]\d{1,12})?", re.ASCII)
 
 
@@ -29,7 +29,7 @@ def one_line(value: object, limit: int = 80) -> str:
     except ValueError:  # a whole number of more than 4,300 digits
         text = "<a number of thousands of digits>"
     text = text if len(text) <= limit else text[: limit - 3] + "..."
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
 
 
 def plain_text(name: str, value: object, longest: int) -> str:
@@ -59,7 +59,7 @@ def parse_fraction(name: str, value: object) -> Fraction:
 
 
 def parse_json(text: str) -> Any:
-    """JSON whose numbers are finite, and whose whole numbers fit into 64 bits."""
+    """JSON whose numbers are finite and have at most `DIGITS` digits."""
     if len(text) > LONGEST:
         raise ValueError(f"JSON of {len(text)} characters; expected at most {LONGEST}")
     try:

@@ -374,7 +374,7 @@ def test_a_pointer_of_git_lfs(tmp_path):
 
 def test_no_file_and_a_folder(tmp_path):
     assert "no such file" in refused(tmp_path / "x.pt")
-    assert "cannot be read" in refused(tmp_path)
+    assert "is a folder" in refused(tmp_path)
 
 
 # Sizes and shapes ----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from torch import Tensor
 from cosmotok.checkpoint.files import read_into
 from cosmotok.checkpoint.unpickle import Inert, StoredTensor, unpickle
 from cosmotok.errors import CheckpointError
+from cosmotok.foreign import check_regular_file, one_line
 
 __all__ = ["read_tensors"]
 
@@ -70,6 +71,7 @@ def read_tensors(
 def reading(path: Path) -> Iterator[None]:
     """Turns whatever goes wrong into a one-line CheckpointError that begins with `path`."""
     try:
+        check_regular_file(path)
         yield
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
@@ -78,7 +80,7 @@ def reading(path: Path) -> Iterator[None]:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}); {AGAIN}") from error
     except Exception as error:  # zipfile, zlib and struct have many ways to say it
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = one_line(error, 120) or type(error).__name__
         raise CheckpointError(f"{path}: is damaged, or no file of PyTorch ({reason}); {AGAIN}") from error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmotok.errors import CheckpointError
+from cosmotok.foreign import check_regular_file, one_line, parse_json
 from cosmotok.media.atomic import atomic_path
 
 __all__ = ["CALIBRATION_FILE", "Calibration", "read_calibration", "write_calibration"]
@@ -36,12 +37,12 @@ class Calibration:
     def __post_init__(self) -> None:
         for field, kind in (("fingerprint", str), ("clips", int), ("ranges", dict)):
             if not isinstance(getattr(self, field), kind):
-                raise CheckpointError(f"{field}: expected {kind.__name__}, got {getattr(self, field)!r}")
+                raise CheckpointError(f"{field}: expected {kind.__name__}, got {one_line(getattr(self, field))}")
         for path, ends in self.ranges.items():
             if not isinstance(ends, (list, tuple)) or len(ends) != 2 or not all(is_number(end) for end in ends):
-                raise CheckpointError(f"range of {path}: expected two finite numbers, got {ends!r}")
+                raise CheckpointError(f"range of {one_line(path)}: expected two finite numbers, got {one_line(ends)}")
             if ends[0] > ends[1]:
-                raise CheckpointError(f"range of {path}: expected the smaller number first, got {list(ends)}")
+                raise CheckpointError(f"range of {one_line(path)}: expected the smaller number first, got {list(ends)}")
         object.__setattr__(self, "ranges", {path: (low, high) for path, (low, high) in self.ranges.items()})
 
     def to_json(self) -> str:
@@ -56,13 +57,13 @@ class Calibration:
             CheckpointError: for anything else.
         """
         try:
-            values = json.loads(text)
+            values = parse_json(text)
         except ValueError as error:
             raise CheckpointError(f"not JSON: {error}") from None
         if not isinstance(values, dict) or values.pop("int8_format", None) != FORMAT:
             raise CheckpointError(f"expected a JSON object with int8_format={FORMAT}")
         if set(values) != {"fingerprint", "clips", "ranges"}:
-            raise CheckpointError(f"expected fingerprint, clips and ranges, got {', '.join(sorted(values))}")
+            raise CheckpointError(f"expected fingerprint, clips and ranges, got {one_line(', '.join(sorted(values)))}")
         return cls(**values)
 
 
@@ -78,6 +79,7 @@ def read_calibration(folder: Path) -> Calibration | None:
     """
     path = folder / CALIBRATION_FILE
     try:
+        check_regular_file(path)
         return Calibration.from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import IO, Any
 
+from cosmotok import foreign
 from cosmotok.errors import CheckpointError
 
 __all__ = ["CONFIG_FILE", "make_folder", "read_into", "read_json"]
@@ -33,8 +33,8 @@ def read_into(file: IO[bytes], buffer: memoryview) -> int:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; raises CheckpointError for anything else."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        values = foreign.read_json(path)
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not readable JSON ({error})") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}")

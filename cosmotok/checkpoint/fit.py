@@ -15,6 +15,7 @@ from cosmotok.build import build_network
 from cosmotok.checkpoint.contents import half_of
 from cosmotok.config import TokenizerConfig
 from cosmotok.errors import CheckpointError
+from cosmotok.foreign import one_line
 from cosmotok.network import HALVES
 
 __all__ = ["fit", "refuse", "shapes_of"]
@@ -84,4 +85,7 @@ def refuse(problems: Sequence[str], what: str) -> None:
     """Raises CheckpointError if there are problems: the first dozen, and how many more."""
     if problems:
         more = len(problems) - LISTED
-        raise CheckpointError(f"{what}: {'; '.join(problems[:LISTED])}" + (f"; and {more} more" if more > 0 else ""))
+        raise CheckpointError(
+            f"{what}: {'; '.join(one_line(problem, 200) for problem in problems[:LISTED])}"
+            + (f"; and {more} more" if more > 0 else "")
+        )

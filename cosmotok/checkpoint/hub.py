@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import re
 import tempfile
@@ -31,6 +30,7 @@ from cosmotok.checkpoint.files import CONFIG_FILE
 from cosmotok.checkpoint.native import WEIGHTS_FILE
 from cosmotok.config import find_model
 from cosmotok.errors import CheckpointError, CosmotokError, InputError, UnknownModelError
+from cosmotok.foreign import one_line, read_json
 
 __all__ = ["fetch", "hub_id", "publish"]
 
@@ -213,14 +213,14 @@ def check_config(path: Path, repo: str, choice: Choice) -> None:
     if choice.writer == "NVIDIA":  # its configs say nothing
         return
     try:
-        config: Any = json.loads(path.read_text(encoding="utf-8"))
+        config: Any = read_json(path)
     except ValueError as error:
         raise CheckpointError(f"{repo}: {choice.config} is not JSON: {error}") from None
     config = config if isinstance(config, dict) else {}
     kind = config.get("_class_name") or config.get("model_type")
     fine = "config_version" in config if choice.writer == "cosmotok" else kind == "AutoencoderKLCosmos"
     if not fine:
-        of = f" of a {kind}" if kind else ""
+        of = f" of a {one_line(kind)}" if kind else ""
         raise CheckpointError(f"{repo}: {choice.config} is the config{of}, not of a tokenizer; expected {EXPECTED}")
 
 

@@ -14,7 +14,8 @@ from cosmotok.checkpoint.files import CONFIG_FILE, make_folder
 from cosmotok.checkpoint.fit import fit
 from cosmotok.checkpoint.safetensors_file import SafetensorsFile
 from cosmotok.config import TokenizerConfig
-from cosmotok.errors import CheckpointError, ConfigError
+from cosmotok.errors import CheckpointError
+from cosmotok.foreign import check_regular_file, parse_json, read_json
 from cosmotok.media.atomic import atomic_path
 from cosmotok.network import HALVES
 
@@ -36,7 +37,7 @@ def is_native_folder(folder: Path) -> bool:
     if (folder / WEIGHTS_FILE).exists():
         return True
     try:
-        return "config_version" in json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        return "config_version" in read_json(folder / CONFIG_FILE)
     except (OSError, ValueError, TypeError):
         return False
 
@@ -44,9 +45,10 @@ def is_native_folder(folder: Path) -> bool:
 def is_native_file(path: Path) -> bool:
     """Whether the header of a safetensors file says that it is a model of ours."""
     try:
+        check_regular_file(path)
         with safetensors.safe_open(path, framework="pt") as file:
             return "config" in (file.metadata() or {})
-    except (OSError, safetensors.SafetensorError):
+    except (OSError, ValueError, safetensors.SafetensorError):
         return False
 
 
@@ -67,7 +69,7 @@ def read_config(folder: Path) -> TokenizerConfig:
     """The config in a folder that `write_folder` wrote; raises CheckpointError where it is missing or invalid."""
     path = folder / CONFIG_FILE
     try:
-        return parse_config(path, path.read_text(encoding="utf-8"))
+        return TokenizerConfig.from_dict(read_json(path))
     except FileNotFoundError:
         raise CheckpointError(
             f"{folder}: no {CONFIG_FILE}; expected a folder with {CONFIG_FILE} and {WEIGHTS_FILE}"
@@ -87,14 +89,11 @@ def read_file(path: Path, values: bool = True) -> Checkpoint:
         is_tokens = {"indices", "latents"} & set(file.tensors)
         what = "is a token file, not a model" if is_tokens else "holds no cosmotok config"
         raise CheckpointError(f"{path}: {what}; expected a {WEIGHTS_FILE} that `save_pretrained` wrote")
-    return read_weights(file, parse_config(path, file.metadata["config"]), values)
-
-
-def parse_config(path: Path, text: str) -> TokenizerConfig:
     try:
-        return TokenizerConfig.from_dict(json.loads(text))
-    except (ValueError, ConfigError) as error:
+        config = TokenizerConfig.from_dict(parse_json(file.metadata["config"]))
+    except ValueError as error:
         raise CheckpointError(f"{path}: not a valid config: {error}") from None
+    return read_weights(file, config, values)
 
 
 def read_weights(file: SafetensorsFile, config: TokenizerConfig, values: bool) -> Checkpoint:

@@ -24,8 +24,9 @@ from cosmotok.checkpoint.reference import (
     to_reference_state_dict,
 )
 from cosmotok.checkpoint.variant import Description, evidence_of, find_config
-from cosmotok.config import TokenizerConfig
+from cosmotok.config import TokenizerConfig, shown
 from cosmotok.errors import CheckpointError, ConfigError
+from cosmotok.foreign import read_json
 from cosmotok.media.atomic import atomic_path
 from cosmotok.network import HALVES
 
@@ -216,7 +217,7 @@ def read_description(path: Path) -> Description:
         CheckpointError: for one that is no JSON, or with values of wrong types.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except FileNotFoundError:
         return Description()
     except (OSError, ValueError) as error:
@@ -231,7 +232,7 @@ def read_description(path: Path) -> Description:
         value, default = values[key], getattr(defaults, name)
         value = tuple(value) if isinstance(value, list) else value
         if not isinstance(value, type(default)) or (isinstance(value, bool) and not isinstance(default, bool)):
-            raise CheckpointError(f"{path.name} beside it has {key}={value!r}: expected {type(default).__name__}")
+            raise CheckpointError(f"{path.name} beside it has {key}={shown(value)}: expected {type(default).__name__}")
         fields[name] = value
     names = tuple(values[key] for key in ("_name_or_path", "name") if isinstance(values.get(key), str))
     halves = values.get("halves")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cosmotok.checkpoint.files import read_into
 from cosmotok.errors import CheckpointError
+from cosmotok.foreign import check_regular_file, one_line
 
 __all__ = ["SafetensorsFile"]
 
@@ -42,6 +43,7 @@ class SafetensorsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            check_regular_file(path)
             with safetensors.safe_open(path, framework="pt"):  # refuses what is not sound
                 pass
             with path.open("rb") as file:
@@ -50,16 +52,21 @@ class SafetensorsFile:
         except FileNotFoundError:
             raise CheckpointError(f"{path}: no such file; the model's weights are missing") from None
         except (OSError, ValueError, safetensors.SafetensorError) as error:
-            raise CheckpointError(f"{path}: not a readable safetensors file ({error}); {AGAIN}") from None
+            raise CheckpointError(
+                f"{path}: not a readable safetensors file ({one_line(error, 120)}); {AGAIN}"
+            ) from None
         self.metadata: dict[str, str] = header.pop("__metadata__", None) or {}
         self.places = {name: 8 + length + entry["data_offsets"][0] for name, entry in header.items()}
         unknown = sorted({entry["dtype"] for entry in header.values()} - set(DTYPES))
         if unknown:
             raise CheckpointError(f"{path}: holds numbers of type {unknown[0]}; expected {', '.join(DTYPES)}")
-        self.tensors = {
-            name: torch.empty(entry["shape"], dtype=DTYPES[entry["dtype"]], device="meta")
-            for name, entry in header.items()
-        }
+        try:
+            self.tensors = {
+                name: torch.empty(entry["shape"], dtype=DTYPES[entry["dtype"]], device="meta")
+                for name, entry in header.items()
+            }
+        except (TypeError, RuntimeError):  # of no numbers, so that the file's size says nothing
+            raise CheckpointError(f"{path}: holds a tensor of an absurd shape; {AGAIN}") from None
         """Names, shapes and dtypes, on the meta device: no memory is taken."""
 
     def read(self, names: Iterable[str]) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -14,8 +13,9 @@ import torch
 from torch import Tensor
 
 from cosmotok.config import TokenizerConfig
-from cosmotok.errors import CheckpointError, ConfigError, InputError, MissingExtraError
+from cosmotok.errors import CheckpointError, InputError, MissingExtraError
 from cosmotok.export.graphs import EVERYTHING
+from cosmotok.foreign import one_line, read_json
 from cosmotok.interface import BaseTokenizer
 from cosmotok.network import StreamState
 from cosmotok.spec import TokenizerSpec
@@ -207,15 +207,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = read_json(path)
         version = manifest["manifest_version"]
         if version != MANIFEST_VERSION:
-            raise CheckpointError(f"{path}: manifest_version={version!r}, expected {MANIFEST_VERSION}; export again")
+            raise CheckpointError(
+                f"{path}: manifest_version={one_line(version)}, expected {MANIFEST_VERSION}; export again"
+            )
         TokenizerConfig.from_dict(manifest["config"])
         for key in ("to", "fingerprint", "graphs", "state"):
             manifest[key]
+        for graph in manifest["graphs"].values():
+            if Path(graph["file"]).name != graph["file"]:
+                raise ValueError(f"graph in {one_line(graph['file'])}, not in the folder")
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; expected a folder that `cosmotok export` wrote") from None
-    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
-        raise CheckpointError(f"{path}: not a valid manifest ({error}); export again") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not a valid manifest ({one_line(error, 200)}); export again") from None
     return manifest
