@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cosmotok.defaults import ATTENTION_CONTEXT, MAX_PIXELS
 from cosmotok.errors import InputError, TokenFileError
 from cosmotok.interface import BaseTokenizer, to_dtype
 from cosmotok.media import Frame, MediaInfo, MediaReader, VideoWriter, open_media, write_image
@@ -27,11 +28,7 @@ from cosmotok.spec import TokenizerSpec
 from cosmotok.streaming import StreamDecoder
 from cosmotok.tokenfile import TICKS, TokenFile, TokenInfo, TokenWriter
 
-__all__ = ["ATTENTION_CONTEXT", "ClipReport", "decode_file", "encode_file", "reconstruct_file"]
-
-ATTENTION_CONTEXT = 32
-"""Latent frames that temporal attention looks back on unless told otherwise: more than the published models saw in
-training, and little enough that an hour of video takes no more memory than a minute."""
+__all__ = ["ClipReport", "decode_file", "encode_file", "reconstruct_file"]
 
 DIFFERENCE_GAIN = 4
 """By which the difference picture is amplified."""
@@ -77,7 +74,7 @@ def reconstruct_file(
     side_by_side: Path | None = None,
     frames: slice = slice(None),
     size: tuple[int, int] | None = None,
-    max_pixels: int = 64_000_000,
+    max_pixels: int = MAX_PIXELS,
     attention_context: int | None = ATTENTION_CONTEXT,
     advance: Advance = lambda count: None,
 ) -> ClipReport:
@@ -143,7 +140,7 @@ def encode_file(
     *,
     frames: slice = slice(None),
     size: tuple[int, int] | None = None,
-    max_pixels: int = 64_000_000,
+    max_pixels: int = MAX_PIXELS,
     attention_context: int | None = ATTENTION_CONTEXT,
     latent_dtype: str = "float16",
     advance: Advance = lambda count: None,

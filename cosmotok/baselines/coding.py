@@ -16,7 +16,7 @@ import numpy as np
 from cosmotok.errors import MissingExtraError
 from cosmotok.media.convert import BT709, LIMITED, FrameConverter, FrameMaker
 
-from .encoders import Encoder, is_there
+from .encoders import CodecEncoder, is_there
 from .rates import Setting, largest_within
 
 __all__ = ["Coder", "Job", "coder_for"]
@@ -41,7 +41,7 @@ _H264_SEI = 6
 class Job:
     """A clip to code."""
 
-    encoder: Encoder
+    encoder: CodecEncoder
     setting: Setting
     height: int
     width: int

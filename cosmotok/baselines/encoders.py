@@ -10,11 +10,11 @@ import av.codec
 
 from cosmotok.errors import MissingExtraError
 
-__all__ = ["ENCODERS", "Encoder", "encoder_of", "is_there"]
+__all__ = ["ENCODERS", "CodecEncoder", "encoder_of", "is_there"]
 
 
 @dataclass(frozen=True)
-class Encoder:
+class CodecEncoder:
     """An encoder at constant quality: one thread, so that every machine makes the same bits."""
 
     codec: str
@@ -55,7 +55,7 @@ _MIDDLE_RATE = 0.1
 _COMMON = {"g": "250"}  # frames from one key frame to the next at most
 
 ENCODERS = (
-    Encoder(
+    CodecEncoder(
         "h264",
         "libx264",
         ("h264",),
@@ -65,7 +65,7 @@ ENCODERS = (
         steps=4,
         growth=0.12,
     ),
-    Encoder(
+    CodecEncoder(
         "hevc",
         "libx265",
         ("hevc",),
@@ -80,7 +80,7 @@ ENCODERS = (
         steps=4,
         growth=0.12,
     ),
-    Encoder(
+    CodecEncoder(
         "vp9",
         "libvpx-vp9",
         ("vp9", "libvpx-vp9"),
@@ -90,7 +90,7 @@ ENCODERS = (
         steps=1,
         growth=0.07,
     ),
-    Encoder(
+    CodecEncoder(
         "av1",
         "libsvtav1",
         ("libdav1d", "libaom-av1"),
@@ -100,7 +100,7 @@ ENCODERS = (
         steps=1,
         growth=0.06,
     ),
-    Encoder(
+    CodecEncoder(
         "av1",
         "libaom-av1",
         ("libdav1d", "libaom-av1"),
@@ -113,7 +113,7 @@ ENCODERS = (
 )
 
 
-def encoder_of(codec: str) -> Encoder:
+def encoder_of(codec: str) -> CodecEncoder:
     """The first encoder of `codec` that this PyAV has.
 
     Raises:

@@ -124,7 +124,7 @@ class ImageContestant:
 
 
 @dataclass(frozen=True)
-class Picture:
+class CodedImage:
     """An encoded picture."""
 
     data: bytes
@@ -148,7 +148,7 @@ class LoadedImageCodec:
             with Image.open(io.BytesIO(picture.data)) as image:
                 yield np.array(image.convert("RGB"))
 
-    def _encode(self, image: Image.Image) -> Picture:
+    def _encode(self, image: Image.Image) -> CodedImage:
         (least, best), steps = self._codec.settings, self._codec.steps
         if self._setting.unit != "bpp":
             return self._at(image, self._setting.value)
@@ -161,7 +161,7 @@ class LoadedImageCodec:
             tries=TRIES,
         )
 
-    def _at(self, image: Image.Image, quality: float) -> Picture:
+    def _at(self, image: Image.Image, quality: float) -> CodedImage:
         data = io.BytesIO()
         quality = quality if self._codec.steps > 1 else int(quality)
         try:
@@ -169,4 +169,4 @@ class LoadedImageCodec:
         except (OSError, ValueError) as error:
             size = f"{image.width}x{image.height}"
             raise MediaError(f"{self._codec.name}: cannot encode a picture of {size} ({error})") from error
-        return Picture(data.getvalue())
+        return CodedImage(data.getvalue())

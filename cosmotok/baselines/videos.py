@@ -12,7 +12,7 @@ import numpy as np
 from cosmotok.contestants import Source, Tally, Traits
 from cosmotok.errors import MissingExtraError
 
-from .encoders import ENCODERS, Encoder, encoder_of
+from .encoders import ENCODERS, CodecEncoder, encoder_of
 from .rates import Setting
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class VideoCodec:
     """A video codec; what a clip costs is its elementary stream, without a container."""
 
     name: str
-    encoders: tuple[Encoder, ...]
+    encoders: tuple[CodecEncoder, ...]
     """The first that is there is used."""
     unit: str = "crf"
 
@@ -41,7 +41,7 @@ class VideoCodec:
         encoder = encoder_of(self.name) if self.available else self.encoders[0]
         return f"{encoder.text}, 8 bit, 4:2:0, a key frame every 250 frames, one thread"
 
-    def require(self) -> Encoder:
+    def require(self) -> CodecEncoder:
         """Raises MissingExtraError where this PyAV lacks the codec."""
         return encoder_of(self.name)
 
@@ -88,7 +88,7 @@ class VideoContestant:
 class LoadedVideoCodec:
     """Keeps its process from clip to clip; clips coded at the same time have one each."""
 
-    def __init__(self, encoder: Encoder, setting: Setting) -> None:
+    def __init__(self, encoder: CodecEncoder, setting: Setting) -> None:
         self._encoder, self._setting = encoder, setting
         self._idle: list[CodingProcess] = []
         weakref.finalize(self, close_all, self._idle)

@@ -11,7 +11,6 @@ from cosmotok.cli.app import app
 from cosmotok.cli.options import (
     CONTEXT,
     DEFAULT_MODEL,
-    MAX_PIXELS,
     Context,
     Device,
     Dtype,
@@ -33,6 +32,7 @@ from cosmotok.cli.options import (
     progress,
     size_of,
 )
+from cosmotok.defaults import MAX_PIXELS
 from cosmotok.printing import show
 
 

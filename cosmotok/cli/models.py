@@ -93,9 +93,9 @@ def stats(
     json: Json = False,
 ) -> None:
     """Mean and deviation of every latent channel, for training diffusion models on latents."""
+    from cosmotok.defaults import ATTENTION_CONTEXT
     from cosmotok.evaluation.latents import latent_statistics, with_statistics
     from cosmotok.media import find_media
-    from cosmotok.pipeline import ATTENTION_CONTEXT
     from cosmotok.tokenizer import Tokenizer
 
     tokenizer = (

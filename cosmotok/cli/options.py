@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cosmotok.defaults import ATTENTION_CONTEXT
+
 if TYPE_CHECKING:
     import torch
 
@@ -43,8 +45,7 @@ Context = Annotated[
     typer.Option(help="Latent frames that temporal attention looks back on: a number, or 'all' (memory grows)."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
-MAX_PIXELS = 64_000_000
-CONTEXT = "32"
+CONTEXT = str(ATTENTION_CONTEXT)
 
 
 def load(

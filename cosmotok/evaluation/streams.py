@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cosmotok.defaults import ATTENTION_CONTEXT
 from cosmotok.interface import BaseTokenizer
-from cosmotok.pipeline import ATTENTION_CONTEXT, to_pixels
+from cosmotok.pipeline import to_pixels
 
 __all__ = ["groups", "paired", "streamed"]
 

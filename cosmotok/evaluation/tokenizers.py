@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from cosmotok.contestants import Source, Tally, Traits
+from cosmotok.defaults import ATTENTION_CONTEXT
 from cosmotok.evaluation.streams import streamed
 from cosmotok.interface import BaseTokenizer, Model
 from cosmotok.metrics.codes import CodeUsage
-from cosmotok.pipeline import ATTENTION_CONTEXT
 from cosmotok.spec import TokenizerSpec
 
 __all__ = ["LATENT_BITS", "WINDOW", "TokenizerContestant"]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cosmotok.config import TokenizerConfig
-from cosmotok.export.shapes import Axis, Port, Shape
+from cosmotok.export.shapes import FreeAxis, Port, Shape
 from cosmotok.network import Autoencoder, StreamState
 from cosmotok.network.state import KeyValueCache
 
@@ -22,8 +22,8 @@ PARTS = ("encoder", "decoder", "encoder_steps", "decoder_steps")
 EVERYTHING = 2**31 - 1
 """The `attention_context` that looks back on the whole stream."""
 
-BATCH, HEIGHT, WIDTH = Axis("batch"), Axis("latent_height"), Axis("latent_width")
-LATENT_FRAMES, PAST = Axis("latent_frames"), Axis("past")
+BATCH, HEIGHT, WIDTH = FreeAxis("batch"), FreeAxis("latent_height"), FreeAxis("latent_width")
+LATENT_FRAMES, PAST = FreeAxis("latent_frames"), FreeAxis("past")
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class StateTensor:
     frames: int | None = None
     """How many frames; None for keys and values, which are as many as attention may look back on."""
 
-    def port(self, prefix: str, frames: int | Axis | str) -> Port:
+    def port(self, prefix: str, frames: int | FreeAxis | str) -> Port:
         """This tensor as an input or output of a graph."""
-        height, width = (Axis(axis.name, self.scale) for axis in (HEIGHT, WIDTH))
+        height, width = (FreeAxis(axis.name, self.scale) for axis in (HEIGHT, WIDTH))
         return Port(prefix + self.name, "float32", (BATCH, self.frames or frames, height, width, self.channels))
 
 
@@ -206,11 +206,11 @@ def make_graph(
 def ports(config: TokenizerConfig, step: str | None) -> tuple[Port, Port]:
     """Frames and tokens of a whole clip, of a stream's first step, or of a later one."""
     space, time = config.spatial_factor, config.temporal_factor
-    latent_frames: int | Axis = 1 if step == "first" else LATENT_FRAMES
-    frames: int | Axis = 1
+    latent_frames: int | FreeAxis = 1 if step == "first" else LATENT_FRAMES
+    frames: int | FreeAxis = 1
     if step != "first":  # the first frame of a stream or clip stands for a whole group
-        frames = Axis(LATENT_FRAMES.name, time, 0 if step == "next" else 1 - time)
-    frame_shape: Shape = (BATCH, 3, frames, Axis(HEIGHT.name, space), Axis(WIDTH.name, space))
+        frames = FreeAxis(LATENT_FRAMES.name, time, 0 if step == "next" else 1 - time)
+    frame_shape: Shape = (BATCH, 3, frames, FreeAxis(HEIGHT.name, space), FreeAxis(WIDTH.name, space))
     if config.is_discrete:
         tokens = Port("tokens", "int32", (BATCH, latent_frames, HEIGHT, WIDTH))
     else:

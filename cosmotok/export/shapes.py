@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.export import Dim
 
-__all__ = ["AXES", "Axis", "Port", "Shape"]
+__all__ = ["AXES", "FreeAxis", "Port", "Shape"]
 
 # The free sizes, with the least that each may be. Height and width are those of the latent grid.
 AXES = {"batch": 1, "latent_frames": 1, "latent_height": 1, "latent_width": 1, "past": 0}
 
 
 @dataclass(frozen=True)
-class Axis:
+class FreeAxis:
     """A size that follows from a free one: `factor * name + offset`."""
 
     name: str
@@ -36,7 +36,7 @@ class Axis:
         return f"{factor}{self.name}{self.offset:+d}" if self.offset else f"{factor}{self.name}"
 
 
-Shape = tuple[int | Axis | str, ...]
+Shape = tuple[int | FreeAxis | str, ...]
 """A string is an axis that only results have."""
 
 
@@ -55,9 +55,9 @@ class Port:
 
     def zeros(self, sizes: Mapping[str, int]) -> Tensor:
         """A tensor of that shape."""
-        shape = [axis.size(sizes) if isinstance(axis, Axis) else int(axis) for axis in self.shape]
+        shape = [axis.size(sizes) if isinstance(axis, FreeAxis) else int(axis) for axis in self.shape]
         return torch.zeros(shape, dtype=getattr(torch, self.dtype))
 
     def dims(self, dims: Mapping[str, Dim]) -> dict[int, Any]:
         """The free axes, as `torch.export.export` takes them."""
-        return {i: axis.size(dims) for i, axis in enumerate(self.shape) if isinstance(axis, Axis)}
+        return {i: axis.size(dims) for i, axis in enumerate(self.shape) if isinstance(axis, FreeAxis)}

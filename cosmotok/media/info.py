@@ -61,7 +61,7 @@ class RawFrame(NamedTuple):
     pixels: Callable[[], np.ndarray]
 
 
-class Source(Protocol):
+class MediaSource(Protocol):
     """One way of reading files: `info` of the whole file, and `decode()`, all its frames from the start."""
 
     info: MediaInfo

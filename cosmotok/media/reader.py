@@ -11,10 +11,11 @@ from types import TracebackType
 
 from PIL import UnidentifiedImageError
 
+from cosmotok.defaults import MAX_PIXELS
 from cosmotok.errors import InputError, MediaError
 
 from .animation import AnimationSource, is_animated
-from .info import Frame, MediaInfo, ReadOptions, Source, check_frames, check_size
+from .info import Frame, MediaInfo, MediaSource, ReadOptions, check_frames, check_size
 from .names import folder_frames, is_image_path, is_pattern, pattern_frames
 from .stills import StillSource, open_image
 from .video import VideoSource
@@ -36,7 +37,7 @@ class MediaReader:
         None until that frame has been read. It is what `VideoWriter` takes as `audio_start`.
     """
 
-    def __init__(self, source: Source, start: int, stop: int | None) -> None:
+    def __init__(self, source: MediaSource, start: int, stop: int | None) -> None:
         self._source = source
         self._start = start
         self._stop = stop
@@ -127,7 +128,7 @@ def _sliced(info: MediaInfo, start: int, stop: int | None) -> MediaInfo:
     return replace(info, frame_count=count, duration=duration)
 
 
-def _source(path: Path, options: ReadOptions) -> Source:
+def _source(path: Path, options: ReadOptions) -> MediaSource:
     if path.is_dir():
         return StillSource(path, folder_frames(path), options, video=True)
     if not path.exists():
@@ -159,7 +160,7 @@ def open_media(
     *,
     frames: slice = slice(None),
     size: tuple[int, int] | None = None,
-    max_pixels: int = 64_000_000,
+    max_pixels: int = MAX_PIXELS,
 ) -> MediaReader:
     """Open an image or a video for reading its frames as uint8 (H, W, 3) RGB with their times.
 

@@ -1,4 +1,4 @@
-"""Videos through PyAV: a `Source` of frames in order of display."""
+"""Videos through PyAV: a `MediaSource` of frames in order of display."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from cosmotok import plotting
 from cosmotok.plotting import COLOURS, QUIET, import_matplotlib, style
 from cosmotok.training.history import History
 
-__all__ = ["Chart", "Series", "charts_of", "draw", "import_matplotlib", "style", "to_svg"]
+__all__ = ["CurveChart", "Series", "charts_of", "draw", "import_matplotlib", "style", "to_svg"]
 
 MOST_POINTS = 600
 """Longer series are drawn as means over equal stretches."""
@@ -34,7 +34,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Chart:
+class CurveChart:
     """Curves that share an axis."""
 
     title: str
@@ -66,15 +66,17 @@ class Chart:
         return f"{self.title}{unit} over training steps: " + "; ".join(said) + "."
 
 
-def charts_of(history: History) -> list[Chart]:
+def charts_of(history: History) -> list[CurveChart]:
     """All that can be plotted of a run; what was never measured is not there."""
 
     def series(name: str, kind: str, figure: str, factor: float = 1.0) -> Series:
         steps, values = history.series(kind, figure)
         return Series(name, steps, [factor * value for value in values], measured=kind == "validation")
 
-    def chart(title: str, unit: str, curves: list[Series], **options: Any) -> Chart:
-        return Chart(title, unit, [curve for curve in curves if curve.steps], stages=history.stage_begins, **options)
+    def chart(title: str, unit: str, curves: list[Series], **options: Any) -> CurveChart:
+        return CurveChart(
+            title, unit, [curve for curve in curves if curve.steps], stages=history.stage_begins, **options
+        )
 
     terms = [series(name, "train", f"terms.{name}") for name in history.terms]
     charts = [
@@ -117,7 +119,7 @@ def charts_of(history: History) -> list[Chart]:
     return [entry for entry in charts if entry.series]
 
 
-def draw(axes: Any, chart: Chart) -> None:
+def draw(axes: Any, chart: CurveChart) -> None:
     """Draws a chart on matplotlib's axes."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -147,7 +149,7 @@ def draw(axes: Any, chart: Chart) -> None:
         axes.legend(loc="best", ncols=1 + len(chart.series) // 5, handlelength=1.4, borderaxespad=0.2)
 
 
-def to_svg(chart: Chart, label: str = "step") -> bytes:
+def to_svg(chart: CurveChart, label: str = "step") -> bytes:
     """The chart as a picture of its own, whose text needs no font."""
     matplotlib = import_matplotlib()
     with matplotlib.rc_context(style(9)):

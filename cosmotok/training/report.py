@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from cosmotok.media import atomic_path
-from cosmotok.training.curves import QUIET, Chart, charts_of, draw, import_matplotlib, style, to_svg
+from cosmotok.training.curves import QUIET, CurveChart, charts_of, draw, import_matplotlib, style, to_svg
 from cosmotok.training.history import History, read_history
 
 __all__ = ["write_report"]
@@ -145,7 +145,7 @@ def in_millions(count: int) -> str:
 # The page ---------------------------------------------------------------------------------------------------------
 
 
-def to_html(history: History, charts: Sequence[Chart]) -> str:
+def to_html(history: History, charts: Sequence[CurveChart]) -> str:
     """The page. All text from outside is escaped, and the page may load nothing and run nothing."""
     style_sheet = files("cosmotok.training").joinpath("report.css").read_text(encoding="utf-8")
     title = f"Training run {history.name}"
@@ -189,7 +189,7 @@ def table(rows: Rows) -> str:
     return '<div class="wide"><table><tbody>' + "".join(lines) + "</tbody></table></div>"
 
 
-def chart_figure(chart: Chart) -> str:
+def chart_figure(chart: CurveChart) -> str:
     return f'<figure><img src="{data_address("image/svg+xml", to_svg(chart))}" alt="{escape(chart.words)}"></figure>'
 
 
@@ -273,7 +273,7 @@ def as_jpeg(path: Path) -> bytes:
 # The picture ------------------------------------------------------------------------------------------------------
 
 
-def draw_sheet(history: History, charts: Sequence[Chart], path: Path) -> None:
+def draw_sheet(history: History, charts: Sequence[CurveChart], path: Path) -> None:
     """One landscape page of A4: figures, curves, and the last reconstructions."""
     matplotlib = import_matplotlib()
     has_grid = history.grid is not None

@@ -107,16 +107,16 @@ class DiffusersModel(Model):
                 torch.manual_seed(SEED)
                 network = kind.from_config(self.config)
         network = network.to(device=torch.device(device or "cpu"), dtype=dtype or torch.float32).eval()
-        return DiffusersTokenizer(self.coder(network), self.spec, self.fingerprint)
+        return DiffusersTokenizer(self.adapted_network(network), self.spec, self.fingerprint)
 
-    def outline(self) -> Coder:
+    def outline(self) -> PeerNetwork:
         kind = class_of(self.peer)
         with torch.device("meta"):
             network = kind.from_config(self.config).eval()
-        return self.coder(network.to("meta"))  # constants that were made elsewhere, too
+        return self.adapted_network(network.to("meta"))  # constants that were made elsewhere, too
 
-    def coder(self, network: nn.Module) -> Coder:
-        return CODERS.get(self.peer.cls, Coder)(network, self.adapted)
+    def adapted_network(self, network: nn.Module) -> PeerNetwork:
+        return NETWORKS.get(self.peer.cls, PeerNetwork)(network, self.adapted)
 
     @contextmanager
     def found(self) -> Iterator[None]:
@@ -133,8 +133,8 @@ class DiffusersModel(Model):
 class DiffusersTokenizer(BaseTokenizer):
     """An autoencoder of diffusers, loaded. A clip is one step; an image autoencoder gets its frames one by one."""
 
-    def __init__(self, coder: Coder, spec: TokenizerSpec, fingerprint: str) -> None:
-        self.network, self._coder, self._spec, self._fingerprint = coder.network, coder, spec, fingerprint
+    def __init__(self, adapted: PeerNetwork, spec: TokenizerSpec, fingerprint: str) -> None:
+        self.network, self._adapted, self._spec, self._fingerprint = adapted.network, adapted, spec, fingerprint
 
     @property
     def spec(self) -> TokenizerSpec:
@@ -158,15 +158,15 @@ class DiffusersTokenizer(BaseTokenizer):
 
     def encode_step(self, frames: Tensor, state: StreamState) -> Tensor:
         state.started = True
-        return self._coder.encode(frames)
+        return self._adapted.encode(frames)
 
     def decode_step(self, tokens: Tensor, state: StreamState) -> Tensor:
         state.started = True
-        return self._coder.decode(tokens)
+        return self._adapted.decode(tokens)
 
 
 @dataclass(frozen=True)
-class Coder:
+class PeerNetwork:
     """How a class of diffusers is called."""
 
     network: Any
@@ -195,7 +195,7 @@ class Coder:
         return video
 
 
-class AllegroCoder(Coder):
+class AllegroNetwork(PeerNetwork):
     """Its encoder and decoder themselves: diffusers has it in large tiles only."""
 
     def encoded(self, x: Tensor) -> Tensor:
@@ -207,7 +207,7 @@ class AllegroCoder(Coder):
         return video
 
 
-class VidTokCoder(Coder):
+class VidTokNetwork(PeerNetwork):
     """Its encoder wants the first group of frames full, as its own `forward` gives it."""
 
     def encoded(self, x: Tensor) -> Tensor:
@@ -215,7 +215,7 @@ class VidTokCoder(Coder):
         return super().encoded(torch.cat((first, x), dim=2))
 
 
-CODERS = {"AutoencoderKLAllegro": AllegroCoder, "AutoencoderVidTok": VidTokCoder}
+NETWORKS = {"AutoencoderKLAllegro": AllegroNetwork, "AutoencoderVidTok": VidTokNetwork}
 
 
 def by_frame(convolution: nn.Module, x: Tensor) -> Tensor:

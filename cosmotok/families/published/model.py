@@ -19,7 +19,7 @@ from cosmotok.interface import BaseTokenizer, Model
 from cosmotok.network import StreamState
 from cosmotok.spec import TokenizerSpec
 
-__all__ = ["PublishedModel", "PublishedTokenizer", "find_published"]
+__all__ = ["LayoutTokenizer", "PublishedModel", "find_published"]
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class PublishedModel(Model):
         same = [m for m in others if isinstance(m, CosmosModel) and m.source == self.weights_of.source]
         return replace(self, weights_of=same[0]) if same else self
 
-    def load(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> PublishedTokenizer:
+    def load(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> LayoutTokenizer:
         tokenizer = self.weights_of.plain()
         for half in ("encoder", "decoder"):
             tokenizer.require(half)
         self.check(tokenizer.config)
         network = PublishedLayout(tokenizer.config)
         network.load_state_dict(to_reference_state_dict(tokenizer.to_checkpoint().tensors, tokenizer.config))
-        return PublishedTokenizer(network.to(device, dtype).eval(), tokenizer.config, tokenizer.fingerprint)
+        return LayoutTokenizer(network.to(device, dtype).eval(), tokenizer.config, tokenizer.fingerprint)
 
     def outline(self) -> PublishedOutline:
         config = self.weights_of.config
@@ -93,7 +93,7 @@ class PublishedOutline:
         return torch.stack([self.network.decode(z) for z in latents.unbind(self.config.spec.time_axis)], dim=2)
 
 
-class PublishedTokenizer(BaseTokenizer):
+class LayoutTokenizer(BaseTokenizer):
     """A network in the published layout, loaded; clips are computed in one piece."""
 
     def __init__(self, network: PublishedLayout, config: TokenizerConfig, fingerprint: str) -> None:
