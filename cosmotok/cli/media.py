@@ -129,7 +129,7 @@ def decode(
     tokens: Annotated[Path, typer.Argument(help="A token file that `cosmotok encode` wrote.")],
     output: Output = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Where the model is, if not where the file says.")
+        str | None, typer.Option("--model", "-m", help="The model, unless the file names a bundled or published one.")
     ] = None,
     variant: Variant = None,
     device: Device = "auto",
