@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-
 OLDEST := .venv-oldest
 
 .PHONY: help demo test test-slow test-oldest lint benchmark clean

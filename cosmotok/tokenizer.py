@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from cosmotok.checkpoint.fingerprint import fingerprint, same_weights
 from cosmotok.checkpoint.fit import fit, shapes_of
 from cosmotok.checkpoint.load import load_checkpoint
 from cosmotok.checkpoint.reference_files import Weights
+from cosmotok.compiled import CompiledNetwork
 from cosmotok.config import TokenizerConfig, find_model
 from cosmotok.devices import find_device
 from cosmotok.errors import CheckpointError, InputError
@@ -29,9 +30,6 @@ from cosmotok.network import HALVES, Autoencoder, StreamState
 from cosmotok.private import contents
 from cosmotok.quantization import Precision, calibrate, quantize, restore
 from cosmotok.spec import TokenizerSpec
-
-if TYPE_CHECKING:
-    from cosmotok.compiled import CompiledNetwork
 
 __all__ = ["Tokenizer"]
 
@@ -261,8 +259,6 @@ class Tokenizer(BaseTokenizer):
         """
         if self.precision != "float32":
             raise InputError(f'compile: goes with precision="float32" alone, not with {self.precision!r}')
-        from cosmotok.compiled import CompiledNetwork
-
         self._compiled = self._compiled or CompiledNetwork(self.network, self.config.temporal_factor)
         return self
 

@@ -143,7 +143,7 @@ def find_config(
 
     if variant is not None:
         return named(find_model(variant), f"variant={variant}")
-    by_name = {entry.name.lower(): entry for entry in PUBLISHED}
+    by_name = {entry.name.lower(): entry for entry in PUBLISHED_MODELS}
     if description.variant.lower() in by_name:
         return named(by_name[description.variant.lower()], f"config.json names {description.variant}")
     if description.variant and described:
@@ -153,7 +153,7 @@ def find_config(
         if entry is not None:
             return named(entry, f"the name {name!r}")
     evidence = replace(evidence, factors=described or evidence.factors)
-    candidates = [entry for entry in PUBLISHED if fits(entry.config, evidence)]
+    candidates = [entry for entry in PUBLISHED_MODELS if fits(entry.config, evidence)]
     # Files that tell their factors are none of Cosmos 0.1, whose names have no resolution.
     if evidence.factors and evidence.kind == "video":
         candidates = [entry for entry in candidates if "-" in entry.name] or candidates
@@ -172,7 +172,7 @@ def find_config(
     )
 
 
-PUBLISHED = [entry for entry in map(find_model, list_models()) if entry.hub]
+PUBLISHED_MODELS = [entry for entry in map(find_model, list_models()) if entry.hub]
 
 
 def published_in(name: str) -> ModelEntry | None:
@@ -182,7 +182,7 @@ def published_in(name: str) -> ModelEntry | None:
     if renamed:  # published once more under longer names
         with contextlib.suppress(UnknownModelError):
             return find_model(f"nvidia/{renamed[0]}")
-    for entry in sorted(PUBLISHED, key=lambda entry: -len(entry.name)):
+    for entry in sorted(PUBLISHED_MODELS, key=lambda entry: -len(entry.name)):
         if re.search(rf"(?<![a-z0-9]){entry.name.lower()}(?![a-z0-9])", text):
             return entry
     return None
@@ -215,7 +215,7 @@ def check(entry: ModelEntry, evidence: Evidence, who: str) -> None:
     # A model of one's own may have another patch, unless that makes it another published one.
     siblings = [
         other.name
-        for other in PUBLISHED
+        for other in PUBLISHED_MODELS
         if fits(other.config, replace(itself, patch=evidence.patch)) and evidence.patch not in (None, config.patch)
     ]
     if not same or siblings or not entry.hub:
