@@ -20,13 +20,13 @@ from torch import Tensor
 from cosmotok.defaults import ATTENTION_CONTEXT, MAX_PIXELS
 from cosmotok.errors import InputError, TokenFileError
 from cosmotok.interface import BaseTokenizer, to_dtype
-from cosmotok.media import Frame, MediaInfo, MediaReader, VideoWriter, open_media, write_image
-from cosmotok.media.atomic import same_file
+from cosmotok.media import Frame, MediaInfo, MediaReader, VideoWriter, media_files, open_media, write_image
 from cosmotok.metrics.quality import RunningQuality
 from cosmotok.overlap import Behind, ahead
 from cosmotok.spec import TokenizerSpec
 from cosmotok.streaming import StreamDecoder
 from cosmotok.tokenfile import TICKS, TokenFile, TokenInfo, TokenWriter
+from cosmotok.writing import Together, spare
 
 __all__ = ["ClipReport", "decode_file", "encode_file", "reconstruct_file"]
 
@@ -72,6 +72,7 @@ def reconstruct_file(
     output: Path,
     *,
     side_by_side: Path | None = None,
+    model: str | None = None,
     frames: slice = slice(None),
     size: tuple[int, int] | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -82,12 +83,14 @@ def reconstruct_file(
 
     Args:
         output, side_by_side: the reconstruction, and a picture of original, reconstruction and amplified difference
-            in a row; written under temporary names until complete.
+            in a row; written under temporary names until both are complete.
+        model: what `Tokenizer.from_pretrained` was given; no output may replace its files.
         frames, size, max_pixels: as in `open_media`.
         advance: called with the number of frames that are finished.
     """
     begin = time.monotonic()
-    spare_source(source, output, side_by_side)
+    for written in filter(None, (output, side_by_side)):
+        spare(written, *media_files(source, written), model)
     quality = RunningQuality()
     originals: deque[Frame] = deque()
     with ExitStack() as stack:
@@ -95,10 +98,11 @@ def reconstruct_file(
         info = reader.info
         encoder = tokenizer.stream_encoder(attention_context=attention_context)
         decoder = tokenizer.stream_decoder(attention_context=attention_context, size=(info.height, info.width))
-        sink = stack.enter_context(FrameSink(output, info, source if info.has_audio else None, reader))
+        both = stack.enter_context(Together())
+        sink = stack.enter_context(FrameSink(output, info, source if info.has_audio else None, reader, both))
         beside: FrameSink | None = None
         if side_by_side is not None:
-            beside = stack.enter_context(FrameSink(side_by_side, info, None, reader, columns=3))
+            beside = stack.enter_context(FrameSink(side_by_side, info, None, reader, both, columns=3))
 
         def finish(reconstruction: Pixels) -> None:
             for pixels in reconstruction():
@@ -152,7 +156,7 @@ def encode_file(
         latent_dtype: of continuous latents in the file: 'float16', 'bfloat16' or 'float32'.
     """
     begin = time.monotonic()
-    spare_source(source, output)
+    spare(output, *media_files(source, output), model)
     if output.suffix != ".safetensors":
         raise InputError(f"{output}: expected a name that ends in .safetensors for a token file")
     ticks: list[int] = []
@@ -186,7 +190,12 @@ def encode_file(
 
 
 def decode_file(
-    tokenizer: BaseTokenizer, tokens: TokenFile, output: Path, *, advance: Advance = lambda count: None
+    tokenizer: BaseTokenizer,
+    tokens: TokenFile,
+    output: Path,
+    *,
+    model: str | None = None,
+    advance: Advance = lambda count: None,
 ) -> ClipReport:
     """Plays a token file back to a video or image; needs nothing but the file and its model.
 
@@ -194,7 +203,7 @@ def decode_file(
         TokenFileError: where another model made the tokens, or they are damaged.
     """
     begin = time.monotonic()
-    spare_source(tokens.path, output)
+    spare(output, tokens.path, model)
     tokens.check(tokenizer)
     stored = tokens.info
     count, height, width = stored.size
@@ -219,7 +228,7 @@ def decode_file(
             written += 1
             advance(1)
 
-    with FrameSink(output, info, None, None) as sink, Behind() as behind:
+    with FrameSink(output, info, None, None, None) as sink, Behind() as behind:
         decoder = tokenizer.stream_decoder(attention_context=stored.attention_context, size=(height, width))
         for video in decoded_pieces(decoder, tokens):
             behind(finish, fetch(video))
@@ -235,10 +244,11 @@ class FrameSink:
         info: MediaInfo,
         audio_from: Path | None,
         reader: MediaReader | None,
+        together: Together | None,
         columns: int = 1,
     ) -> None:
         self.path, self.info, self.reader, self.columns = path, info, reader, columns
-        self.audio_from = audio_from
+        self.audio_from, self.together = audio_from, together
         self.writer: VideoWriter | None = None
 
     def __enter__(self) -> FrameSink:
@@ -252,7 +262,7 @@ class FrameSink:
     def write(self, pixels: np.ndarray, when: Fraction | None) -> None:
         """Adds a frame (H, W, 3), uint8, shown at `when` seconds (None: as the frame rate has it)."""
         if self.info.kind == "image":
-            write_image(self.path, pixels)
+            write_image(self.path, pixels, together=self.together)
             return
         if self.writer is None:  # only now is it known where in the source the clip begins
             start = self.reader.start_time if self.reader is not None else None
@@ -263,6 +273,7 @@ class FrameSink:
                 frame_rate=self.info.frame_rate or Fraction(24),
                 audio_from=self.audio_from,
                 audio_start=start or Fraction(0),
+                together=self.together,
             )
             self.writer.__enter__()
         self.writer.write(pixels, when)
@@ -272,13 +283,6 @@ class FrameSink:
     ) -> None:
         if self.writer is not None:
             self.writer.__exit__(kind, error, trace)
-
-
-def spare_source(source: Path, *outputs: Path | None) -> None:
-    """Raises InputError where an output would replace what it is made of."""
-    for output in outputs:
-        if output is not None and same_file(output, source):
-            raise InputError(f"{output}: is the source itself, which is never overwritten; choose another name")
 
 
 def decoded_pieces(decoder: StreamDecoder, tokens: TokenFile) -> Iterator[Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmotok.errors import InputError, MissingExtraError
-from cosmotok.media.atomic import atomic_path, require_folder
+from cosmotok.writing import require_folder, write_file
 
 __all__ = [
     "COLOURS",
@@ -105,8 +105,9 @@ def save(figure: Any, path: Path) -> None:
         MediaError: where it cannot be written.
     """
     dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS_PER_INCH, metadata=dated)
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix.lower()[1:], dpi=DOTS_PER_INCH, metadata=dated)
+    write_file(path, content.getbuffer())
 
 
 def plain_numbers(axis: Any) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,8 +25,8 @@ from cosmotok.checkpoint.fingerprint import ABSENT, same_weights
 from cosmotok.errors import InputError, TokenFileError
 from cosmotok.foreign import check_regular_file, one_line, parse_fraction, parse_json, plain_text, whole_number
 from cosmotok.interface import BaseTokenizer
-from cosmotok.media.atomic import atomic_path, write_error
 from cosmotok.spec import TokenizerSpec
+from cosmotok.writing import output_file, spool, write_error
 
 __all__ = ["TokenFile", "TokenInfo", "TokenWriter"]
 
@@ -148,10 +147,7 @@ class TokenWriter:
         self._shape: tuple[int, ...] = ()
 
     def __enter__(self) -> TokenWriter:
-        try:
-            self._spool = tempfile.TemporaryFile(dir=self.path.parent)
-        except OSError as error:
-            raise write_error(self.path, error) from error
+        self._spool = spool(self.path)
         return self
 
     def write(self, tokens: Tensor) -> None:
@@ -168,7 +164,7 @@ class TokenWriter:
             try:
                 self._spool.write(as_bytes(by_time))
             except OSError as error:
-                raise write_error(self.path, error) from error
+                raise write_error(self.path, error, self._spool.needed) from error
 
     def finish(self, info: TokenInfo) -> None:
         """Writes the file, in the order of the tensor's axes."""
@@ -183,7 +179,7 @@ class TokenWriter:
             }
         ).encode()
         header += b" " * (-len(header) % 8)
-        with atomic_path(self.path) as temporary, temporary.open("wb") as file:
+        with output_file(self.path) as file:
             file.write(len(header).to_bytes(8, "little") + header)
             if self.spec.is_discrete:
                 self._spool.seek(0)

@@ -138,7 +138,7 @@ class Tokenizer(BaseTokenizer):
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Writes `config.json`, `model.safetensors` and, once calibrated, `int8.json`, for `from_pretrained`."""
-        native.write_folder(self.to_checkpoint(), Path(folder))
+        native.write_folder(self.to_checkpoint(), folder)
 
     def push_to_hub(
         self,

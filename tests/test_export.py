@@ -289,14 +289,14 @@ def test_an_export_replaces_the_earlier_one_and_nothing_else(exported, tmp_path,
     folder = tmp_path / "out"
     shutil.copytree(exported("ci8x8", "torch-export", "encoder").folder, folder)
     (folder / "notes.txt").write_text("mine")
-    monkeypatch.setattr("cosmotok.export.exporter.write_graph", lambda graph, to, path: path.write_bytes(b""))
+    monkeypatch.setattr("cosmotok.export.exporter.write_graph", lambda graph, to, file: file.write(b""))
     written = export(small("ci8x8"), folder, to="onnx", parts=["decoder"], verify=False)
     assert [path.name for path in written] == ["decoder.onnx", "manifest.json"]
     assert sorted(path.name for path in folder.iterdir()) == ["decoder.onnx", "manifest.json", "notes.txt"]
 
 
 def test_a_lone_half_exports_its_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("cosmotok.export.exporter.write_graph", lambda graph, to, path: path.write_bytes(b""))
+    monkeypatch.setattr("cosmotok.export.exporter.write_graph", lambda graph, to, file: file.write(b""))
     tokenizer = fresh("cv4x8x8")
     tokenizer.network.drop("decoder")
     written = export(tokenizer, tmp_path / "out", verify=False)

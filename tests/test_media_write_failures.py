@@ -17,7 +17,9 @@ import pytest
 from written import names, write
 
 from cosmotok.errors import InputError, MediaError
-from cosmotok.media import OUTPUT_SUFFIXES, VideoWriter, atomic_path, open_media, write_image
+from cosmotok.media import OUTPUT_SUFFIXES, VideoWriter, open_media, write_image
+from cosmotok.writing import output_file
+from cosmotok.writing.system import calls
 
 
 def test_an_exception_leaves_nothing(tmp_path: Path) -> None:
@@ -106,14 +108,14 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
             VideoWriter(tmp_path / name, width=8, height=8, frame_rate=1)
     assert names(tmp_path) == ["file", "folder.mp4"]
     with pytest.raises(MediaError, match="not an ordinary file"):
-        atomic_path("/dev/null").__enter__()
+        output_file("/dev/null").__enter__()
 
 
 def test_read_only_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> int:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(calls, "open", refuse, raising=False)
     with pytest.raises(MediaError, match="no permission"):
         VideoWriter(tmp_path / "a.mp4", width=8, height=8, frame_rate=1)
 
@@ -139,32 +141,29 @@ def test_no_room_to_write(tmp_path: Path, suffix: str) -> None:
 
 
 def test_disk_full_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match=r"a\.json: the disk is full"), atomic_path(tmp_path / "a.json") as path:
-        path.write_text("half")
+    with pytest.raises(MediaError, match=r"a\.json: the disk is full"), output_file(tmp_path / "a.json") as file:
+        file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert names(tmp_path) == []
 
 
-def test_atomic_path(tmp_path: Path) -> None:
+def test_output_file(tmp_path: Path) -> None:
     target = tmp_path / "a.safetensors"
-    with atomic_path(target) as path:
-        assert path.parent == target.parent
-        assert path.suffix == ".safetensors"
-        assert path.name.startswith(".")
-        assert path.exists()
-        path.write_bytes(b"whole")
+    with output_file(target) as file:
+        assert [path.name[0] for path in tmp_path.iterdir()] == ["."]
+        file.write(b"whole")
         assert not target.exists()
     assert target.read_bytes() == b"whole"
     mask = os.umask(0)
     os.umask(mask)
     assert target.stat().st_mode & 0o777 == 0o666 & ~mask
-    with pytest.raises(KeyboardInterrupt), atomic_path(target) as path:
-        path.write_bytes(b"half")
+    with pytest.raises(KeyboardInterrupt), output_file(target) as file:
+        file.write(b"half")
         raise KeyboardInterrupt
     assert target.read_bytes() == b"whole"
     (tmp_path / "link").symlink_to(target)
-    with atomic_path(tmp_path / "link") as path:
-        path.write_bytes(b"new")
+    with output_file(tmp_path / "link") as file:
+        file.write(b"new")
     assert (tmp_path / "link").is_symlink()
     assert target.read_bytes() == b"new"
     assert names(tmp_path) == ["a.safetensors", "link"]

@@ -13,6 +13,7 @@ from runs import ADVERSARIAL, finish, lines, make_data, recipe, start, train
 from cosmotok import Tokenizer
 from cosmotok.errors import CheckpointError
 from cosmotok.training.checkpoints import Checkpoints
+from cosmotok.writing.system import calls
 
 
 @pytest.fixture(scope="module")
@@ -133,31 +134,23 @@ def test_a_full_disk_leaves_the_older_checkpoint(data, tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", fills_up)
     folder = tmp_path / "full"
-    with pytest.raises(CheckpointError, match=r"step-00000004: the disk is full.*--resume goes on from step 2"):
+    with pytest.raises(CheckpointError, match=r"step-00000004/state\.pt: the disk is full.*goes on from step 2"):
         train(chosen, folder)
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step-00000002"]
     assert train(chosen, folder, resume=True) == expected
 
 
-def test_a_real_full_disk_is_named(tmp_path):
+def test_a_real_full_disk_is_named(tmp_path, monkeypatch):
     """torch's own writer hides the system's error; /dev/full stands for a disk without room."""
     if not os.path.exists("/dev/full"):  # noqa: PTH110
         pytest.skip("no /dev/full here")
     checkpoints = Checkpoints(tmp_path, keep=1)
     checkpoints.save(1, {"x": torch.zeros(3)})
-    import cosmotok.training.checkpoints as module
-
-    class Full(type(tmp_path)):
-        def open(self, *arguments, **options):
-            return open("/dev/full", "wb")  # noqa: PTH123
-
-    write = module.write_synced
-    try:
-        module.write_synced = lambda path, state: write(Full(path), state)
-        with pytest.raises(CheckpointError, match="disk is full"):
-            checkpoints.save(2, {"x": torch.zeros(1_000_000)})
-    finally:
-        module.write_synced = write
+    write, full = calls.write, os.open("/dev/full", os.O_WRONLY)
+    monkeypatch.setattr(calls, "write", lambda _, data: write(full, data), raising=False)
+    with pytest.raises(CheckpointError, match=r"disk is full \(at least .* MB needed"):
+        checkpoints.save(2, {"x": torch.zeros(1_000_000)})
+    os.close(full)
     assert checkpoints.steps() == [1]
     assert checkpoints.load(1)["x"].tolist() == [0, 0, 0]
 

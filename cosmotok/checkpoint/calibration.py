@@ -10,9 +10,8 @@ from typing import Any
 
 from cosmotok.errors import CheckpointError
 from cosmotok.foreign import check_regular_file, one_line, parse_json
-from cosmotok.media.atomic import atomic_path
 
-__all__ = ["CALIBRATION_FILE", "Calibration", "read_calibration", "write_calibration"]
+__all__ = ["CALIBRATION_FILE", "Calibration", "read_calibration"]
 
 CALIBRATION_FILE = "int8.json"
 FORMAT = 1
@@ -72,7 +71,7 @@ def is_number(value: Any) -> bool:
 
 
 def read_calibration(folder: Path) -> Calibration | None:
-    """What `write_calibration` wrote beside the weights in `folder`; None where nothing is.
+    """What was written beside the weights in `folder`; None where nothing is.
 
     Raises:
         CheckpointError: where the file is damaged.
@@ -85,13 +84,3 @@ def read_calibration(folder: Path) -> Calibration | None:
         return None
     except (OSError, ValueError, CheckpointError) as error:
         raise CheckpointError(f"{path}: not a valid calibration ({error}); delete it, or calibrate again") from None
-
-
-def write_calibration(calibration: Calibration | None, folder: Path) -> None:
-    """Writes it beside the weights in `folder`; None removes one of earlier weights."""
-    path = folder / CALIBRATION_FILE
-    if calibration is None:
-        path.unlink(missing_ok=True)
-        return
-    with atomic_path(path) as temporary:
-        temporary.write_text(calibration.to_json(), encoding="utf-8")

@@ -14,7 +14,7 @@ from cosmotok.checkpoint.load import load_checkpoint
 from cosmotok.checkpoint.reference_files import Weights
 from cosmotok.config import suggest
 from cosmotok.errors import InputError
-from cosmotok.media.atomic import same_file
+from cosmotok.writing import spare
 
 __all__ = ["FORMATS", "convert_model"]
 
@@ -53,8 +53,7 @@ def convert_model(
         raise InputError(f"--to {to}: expected {', '.join(FORMATS)}{suggest(to, FORMATS)}")
     if target.exists() and not target.is_dir():
         raise InputError(f"{target}: expected a folder to write, got a file")
-    if same_file(target, Path(source)):
-        raise InputError(f"{target}: is the source itself, which is never overwritten; choose another folder")
+    spare(target, source)
     checkpoint = load_checkpoint(source, variant=variant, weights=weights, revision=revision, token=token)
     FORMATS[to](checkpoint, target)
     return {

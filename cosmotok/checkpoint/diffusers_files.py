@@ -27,13 +27,13 @@ from cosmotok.checkpoint.diffusers import (
     obstacles,
     tensors_to_diffusers,
 )
-from cosmotok.checkpoint.files import CONFIG_FILE, make_folder, read_json
+from cosmotok.checkpoint.files import CONFIG_FILE, read_json
 from cosmotok.checkpoint.fit import refuse, shapes_of
 from cosmotok.checkpoint.native import WEIGHTS_FILE as NATIVE_WEIGHTS_FILE
 from cosmotok.checkpoint.safetensors_file import SafetensorsFile
 from cosmotok.config import TokenizerConfig
 from cosmotok.errors import CheckpointError, ConfigError
-from cosmotok.media.atomic import atomic_path
+from cosmotok.writing import output_folder, write_file
 
 __all__ = ["is_diffusers_folder", "read_diffusers", "write_diffusers"]
 
@@ -156,8 +156,9 @@ def write_diffusers(checkpoint: Checkpoint, folder: Path) -> None:
     Name and chunk schedule go into the metadata of the weights, so that `read_diffusers` gives back the same config.
 
     Raises:
-        CheckpointError: where diffusers cannot express the model, saying why, or the folder cannot be made or holds
-            another model, which would be read instead.
+        CheckpointError: where diffusers cannot express the model, saying why, or the folder holds another model, which
+            would be read instead.
+        MediaError: where the folder cannot be written.
     """
     config = checkpoint.config
     reasons = [reason for reason, holds in obstacles(config, checkpoint.halves).items() if holds]
@@ -166,13 +167,11 @@ def write_diffusers(checkpoint: Checkpoint, folder: Path) -> None:
             f"{checkpoint.source}: diffusers' {CLASS} has no such model ({', '.join(reasons)}); "
             "keep it in the native format"
         )
-    make_folder(folder)
-    for path in folder.iterdir():
+    for path in folder.iterdir() if folder.is_dir() else ():
         if path.name == NATIVE_WEIGHTS_FILE or INDEX.fullmatch(path.name):
             raise CheckpointError(f"{folder}: holds another model ({path.name}); choose an empty folder")
     tensors = tensors_to_diffusers(checkpoint)
     metadata = {"format": "pt", "variant": config.variant, "chunk": str(config.chunk)}
-    with atomic_path(folder / f"{WEIGHTS}.safetensors") as temporary:
-        temporary.write_bytes(safetensors.torch.save(tensors, metadata))
-    with atomic_path(folder / CONFIG_FILE) as temporary:
-        temporary.write_text(json.dumps(config_to_diffusers(config), indent=2) + "\n", encoding="utf-8")
+    with output_folder(folder) as place:
+        write_file(place / f"{WEIGHTS}.safetensors", safetensors.torch.save(tensors, metadata))
+        write_file(place / CONFIG_FILE, json.dumps(config_to_diffusers(config), indent=2) + "\n")

@@ -8,18 +8,10 @@ from typing import IO, Any
 from cosmotok import foreign
 from cosmotok.errors import CheckpointError
 
-__all__ = ["CONFIG_FILE", "make_folder", "read_into", "read_json"]
+__all__ = ["CONFIG_FILE", "read_into", "read_json"]
 
 CONFIG_FILE = "config.json"
 """Beside the weights, in our format and in those of others."""
-
-
-def make_folder(folder: Path) -> None:
-    """Makes the folder that weights are to be written to; raises CheckpointError where that cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot make this folder for the weights: {error.strerror}") from None
 
 
 def read_into(file: IO[bytes], buffer: memoryview) -> int:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
 
-from cosmotok.checkpoint.calibration import read_calibration, write_calibration
+from cosmotok.checkpoint.calibration import CALIBRATION_FILE, read_calibration
 from cosmotok.checkpoint.contents import Checkpoint, half_of
-from cosmotok.checkpoint.files import CONFIG_FILE, make_folder
+from cosmotok.checkpoint.files import CONFIG_FILE
 from cosmotok.checkpoint.fit import fit
 from cosmotok.checkpoint.safetensors_file import SafetensorsFile
 from cosmotok.config import TokenizerConfig
 from cosmotok.errors import CheckpointError
 from cosmotok.foreign import check_regular_file, parse_json, read_json
-from cosmotok.media.atomic import atomic_path
 from cosmotok.network import HALVES
+from cosmotok.writing import output_folder, write_file
 
 __all__ = [
     "WEIGHTS_FILE",
@@ -108,23 +109,23 @@ def read_weights(file: SafetensorsFile, config: TokenizerConfig, values: bool) -
     return Checkpoint(config, file.read(file.tensors) if values else file.tensors, str(path), calibration)
 
 
-def write_folder(checkpoint: Checkpoint, folder: Path) -> None:
-    """Writes config, weights and calibration, each to a temporary name first; an old calibration goes.
+def write_folder(checkpoint: Checkpoint, folder: str | os.PathLike[str]) -> None:
+    """Writes config, weights and calibration, all or nothing; without a calibration, an old one goes.
 
     Raises:
-        CheckpointError: where the folder cannot be made.
+        InputError: for an empty name.
+        MediaError: where the folder cannot be written.
     """
-    make_folder(folder)
     config = checkpoint.config
-    with atomic_path(folder / WEIGHTS_FILE) as temporary:
-        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-        metadata = {
-            "format": "pt",
-            "variant": config.variant,
-            "config": json.dumps(config.to_dict()),
-            "halves": " ".join(sorted(checkpoint.halves)),
-        }
-        temporary.write_bytes(safetensors.torch.save(contiguous, metadata))
-    with atomic_path(folder / CONFIG_FILE) as temporary:
-        temporary.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
-    write_calibration(checkpoint.calibration, folder)
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    metadata = {
+        "format": "pt",
+        "variant": config.variant,
+        "config": json.dumps(config.to_dict()),
+        "halves": " ".join(sorted(checkpoint.halves)),
+    }
+    with output_folder(folder, replaces=[CALIBRATION_FILE]) as place:
+        write_file(place / WEIGHTS_FILE, safetensors.torch.save(contiguous, metadata))
+        write_file(place / CONFIG_FILE, json.dumps(config.to_dict(), indent=2) + "\n")
+        if checkpoint.calibration is not None:
+            write_file(place / CALIBRATION_FILE, checkpoint.calibration.to_json())

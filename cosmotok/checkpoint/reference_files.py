@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from cosmotok.checkpoint.archive import read_tensors
 from cosmotok.checkpoint.contents import Checkpoint
-from cosmotok.checkpoint.files import CONFIG_FILE, make_folder
+from cosmotok.checkpoint.files import CONFIG_FILE
 from cosmotok.checkpoint.fit import refuse, shapes_of
 from cosmotok.checkpoint.reference import (
     HALF_KEYS,
@@ -27,8 +26,8 @@ from cosmotok.checkpoint.variant import Description, evidence_of, find_config
 from cosmotok.config import TokenizerConfig, shown
 from cosmotok.errors import CheckpointError, ConfigError
 from cosmotok.foreign import read_json
-from cosmotok.media.atomic import atomic_path
 from cosmotok.network import HALVES
+from cosmotok.writing import output_file, output_folder, write_file
 
 __all__ = ["Weights", "read_reference", "write_reference"]
 
@@ -250,7 +249,8 @@ def write_reference(checkpoint: Checkpoint, folder: Path) -> None:
     No `.jit` files: they hold the published network's code, not ours.
 
     Raises:
-        CheckpointError: for a model that the published network cannot express, or where the folder cannot be made.
+        CheckpointError: for a model that the published network cannot express.
+        MediaError: where the folder cannot be written.
     """
     config = checkpoint.config
     if config.linear_shortcut:
@@ -259,14 +259,11 @@ def write_reference(checkpoint: Checkpoint, folder: Path) -> None:
             "keep it in the native format"
         )
     tensors = {name: tensor.detach().cpu() for name, tensor in checkpoint.tensors.items()}
-    make_folder(folder)
-    with atomic_path(folder / MODEL_FILE) as temporary:
-        buffer = io.BytesIO()  # torch.save would turn a full disk into an error of its own
-        torch.save(to_reference_state_dict(tensors, config), buffer)
-        temporary.write_bytes(buffer.getbuffer())
-    with atomic_path(folder / CONFIG_FILE) as temporary:
+    with output_folder(folder) as place:
+        with output_file(place / MODEL_FILE) as file:
+            torch.save(to_reference_state_dict(tensors, config), file)
         text = json.dumps(published_settings(config, checkpoint.halves), indent=2)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        write_file(place / CONFIG_FILE, text + "\n")
 
 
 def published_settings(config: TokenizerConfig, halves: frozenset[str]) -> dict[str, Any]:

@@ -49,8 +49,8 @@ def benchmark(
     from cosmotok.benchmark import benchmark as measure
     from cosmotok.benchmark.table import print_report
     from cosmotok.media import parse_size
-    from cosmotok.media.atomic import require_folder
     from cosmotok.plotting import check_plot
+    from cosmotok.writing import require_folder
 
     names = listed(models)
     sizes, lengths = [parse_size(text) for text in listed(size)], [whole(text) for text in listed(frames)]
@@ -97,7 +97,6 @@ def whole(text: str) -> int:
 def write(path: Path, report: dict[str, Any]) -> None:
     import json
 
-    from cosmotok.media.atomic import atomic_path
+    from cosmotok.writing import write_file
 
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_file(path, json.dumps(report, indent=1) + "\n")

@@ -27,6 +27,7 @@ from cosmotok.cli.options import (
     beside_or_here,
     context_of,
     default_output,
+    files_of,
     load,
     peek,
     progress,
@@ -70,6 +71,7 @@ def reconstruct(
             source,
             target,
             side_by_side=beside,
+            model=files_of(model),
             frames=chosen,
             size=size_of(size),
             max_pixels=max_pixels,
@@ -155,5 +157,5 @@ def decode(
     suffix = ".png" if file.info.kind == "image" else ".mp4"
     target = output or beside_or_here(tokens, f"{tokens.stem}.decoded{suffix}")
     with progress(f"decoding {tokens.name}", file.info.size[0]) as bar:
-        report = decode_file(tokenizer, file, target, advance=bar.advance)
+        report = decode_file(tokenizer, file, target, model=files_of(model or file.info.model), advance=bar.advance)
     show(report, json)

@@ -76,6 +76,13 @@ def load_cosmos(model: str, verb: str, variant: str | None = None, device: str =
     return tokenizer
 
 
+def files_of(model: str) -> str:
+    """Where the files of the model called so are, if they are here."""
+    from cosmotok.checkpoint.find import BUNDLED
+
+    return model if Path(model).exists() else str(BUNDLED / model)
+
+
 def dtype_of(name: str, device: str) -> torch.dtype:
     import torch
 

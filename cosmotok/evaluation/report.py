@@ -34,8 +34,8 @@ from cosmotok.evaluation.tables import (
     tokens,
     worst_first,
 )
-from cosmotok.media import atomic_path
 from cosmotok.printing import clean
+from cosmotok.writing import write_file
 
 __all__ = ["to_html", "write_report"]
 
@@ -80,9 +80,7 @@ def write_report(comparison: Comparison, folder: Path, examples: Sequence[Exampl
 
 
 def write_text(path: Path, text: str) -> Path:
-    with atomic_path(path) as temporary:
-        # names of files may hold bytes that are no UTF-8
-        temporary.write_bytes(text.encode("utf-8", errors="backslashreplace"))
+    write_file(path, text.encode("utf-8", errors="backslashreplace"))  # names of files may be no UTF-8
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -17,7 +18,8 @@ from cosmotok.errors import InputError, MediaError
 from cosmotok.evaluation.pictures import Example
 from cosmotok.evaluation.results import FileResult, from_plain, to_plain
 from cosmotok.evaluation.worker import Outcome, Picture, Row
-from cosmotok.media import atomic_path, open_media, write_image
+from cosmotok.media import open_media, write_image
+from cosmotok.writing import append, write_file
 
 __all__ = ["ExampleStore", "Finished", "RowStore", "has_results", "read_examples", "slug"]
 
@@ -89,8 +91,7 @@ class RowStore:
             check_settings(self.path, self.name, settings)
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with atomic_path(self.path) as temporary:
-                temporary.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+            write_file(self.path, json.dumps(settings, indent=1) + "\n")
         first, self.begun = not self.begun, True
         return first
 
@@ -120,11 +121,10 @@ class RowStore:
             seen = finished.codes.nonzero()[0]
             arrays |= {"codes": seen, "counts": finished.codes[seen], "vocab_size": np.array(len(finished.codes))}
         if arrays:
-            with atomic_path(self.arrays(finished.row)) as temporary:
-                np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-        line = json.dumps(to_plain(asdict(finished.row))) + "\n"
-        with self.rows.open("ab") as rows:
-            rows.write(line.encode())
+            content = io.BytesIO()
+            np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+            write_file(self.arrays(finished.row), content.getbuffer())
+        append(self.rows, (json.dumps(to_plain(asdict(finished.row))) + "\n").encode())
 
     def arrays(self, row: Row) -> Path:
         return self.folder / file_name(row.result.file, row.content, "npz")
@@ -209,9 +209,8 @@ class ExampleStore:
         """Writes the index, and removes the pictures that it had and has no more."""
         kept = {entry["picture"] for entry in self.entries}
         if kept or before:
-            with atomic_path(self.folder / INDEX) as temporary:
-                content = {"model": self.name, "pictures": self.entries}
-                temporary.write_text(json.dumps(to_plain(content), indent=1) + "\n", encoding="utf-8")
+            content = {"model": self.name, "pictures": self.entries}
+            write_file(self.folder / INDEX, json.dumps(to_plain(content), indent=1) + "\n")
         for name in before - kept:
             (self.folder / name).unlink(missing_ok=True)
 

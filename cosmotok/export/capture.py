@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from cosmotok.export.graphs import Graph
 from cosmotok.export.shapes import AXES
 from cosmotok.export.verify import ExportError
 from cosmotok.private import free_sizes
+from cosmotok.writing import OutputFile
 
 __all__ = ["FORMATS", "require_onnx", "write_graph"]
 
@@ -35,15 +35,15 @@ def require_onnx() -> None:
         raise MissingExtraError(f'ONNX needs {error.name}: pip install "cosmotok[export]"') from None
 
 
-def write_graph(graph: Graph, to: str, path: Path) -> None:
-    """Writes `graph` to `path` in one of `FORMATS`.
+def write_graph(graph: Graph, to: str, file: OutputFile) -> None:
+    """Writes `graph` to `file` in one of `FORMATS`.
 
     Raises:
         ExportError: where this version of torch cannot.
     """
     try:
         with _quiet():
-            FORMATS[to][1](graph, capture(graph), path)
+            FORMATS[to][1](graph, capture(graph), file)
     except OSError:
         raise
     except Exception as error:  # the exporters have dozens of their own
@@ -72,11 +72,11 @@ def _grouped(values: list[Any]) -> tuple[Any, ...]:
     return tuple(values) if len(values) == 1 else (values[0], values[1], values[2:])
 
 
-def _write_program(graph: Graph, program: ExportedProgram, path: Path) -> None:
-    torch.export.save(program, path)
+def _write_program(graph: Graph, program: ExportedProgram, file: OutputFile) -> None:
+    torch.export.save(program, file)
 
 
-def _write_onnx(graph: Graph, program: ExportedProgram, path: Path) -> None:
+def _write_onnx(graph: Graph, program: ExportedProgram, file: OutputFile) -> None:
     import onnx
 
     names = [[port.name for port in ports] for ports in (graph.inputs, graph.outputs)]
@@ -93,7 +93,7 @@ def _write_onnx(graph: Graph, program: ExportedProgram, path: Path) -> None:
     del model.graph.value_info[:]
     for node in model.graph.node:
         del node.metadata_props[:]
-    onnx.save(model, path)
+    onnx.save(model, file)
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def _quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-FORMATS: dict[str, tuple[str, Callable[[Graph, ExportedProgram, Path], None]]] = {
+FORMATS: dict[str, tuple[str, Callable[[Graph, ExportedProgram, OutputFile], None]]] = {
     "onnx": (".onnx", _write_onnx),
     "torch-export": (".pt2", _write_program),
 }

@@ -6,8 +6,6 @@ import contextlib
 import copy
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,8 @@ from cosmotok.export.graphs import EVERYTHING, PARTS, Graph, graphs_of
 from cosmotok.export.runner import MANIFEST, MANIFEST_VERSION, OnnxTokenizer, ProgramTokenizer, read_manifest
 from cosmotok.export.shapes import AXES
 from cosmotok.export.verify import verify as verify_parts
-from cosmotok.media.atomic import write_error
 from cosmotok.tokenizer import Tokenizer
+from cosmotok.writing import output_file, output_folder, write_file
 
 __all__ = ["export"]
 
@@ -80,30 +78,25 @@ def export(
     tokenizer.network.requires_grad_(False)
     if to == "onnx":
         _check_size(tokenizer)
-    temporary = folder.with_name(f".{folder.name[:100]}.{secrets.token_hex(4)}")
-    try:
-        temporary.mkdir(parents=True)
-        graphs: dict[str, Any] = {}
-        state: dict[str, Any] = {}
+    graphs: dict[str, Any] = {}
+    state: dict[str, Any] = {}
+    with output_folder(folder, replaces=_earlier(folder)) as place:
         for part in chosen:
             for graph in graphs_of(tokenizer.network, tokenizer.config, part):
                 if progress is not None:
                     progress(graph.name)
                 file = graph.name + FORMATS[to][0]
-                write_graph(graph, to, temporary / file)
+                with output_file(place / file) as written:
+                    write_graph(graph, to, written)
                 graphs[graph.name] = _describe(graph, file)
                 if graph.state:
                     state[graph.half] = [{"name": tensor.name, "frames": tensor.frames} for tensor in graph.state]
-        _write_manifest(temporary, tokenizer, fingerprint, to, graphs, state)
+        _write_manifest(place, tokenizer, fingerprint, to, graphs, state)
         if verify:
             if progress is not None:
                 progress("verify")
-            verify_parts(tokenizer, RUNNERS[to](temporary), chosen)
-        return _move(temporary, folder, [graph["file"] for graph in graphs.values()])
-    except OSError as error:
-        raise write_error(folder, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            verify_parts(tokenizer, RUNNERS[to](place), chosen)
+    return [folder / name for name in [*(graph["file"] for graph in graphs.values()), MANIFEST]]
 
 
 def _choose(tokenizer: Tokenizer, parts: Sequence[str] | None) -> list[str]:
@@ -156,15 +149,11 @@ def _write_manifest(
         "graphs": graphs,
         "state": state,
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    write_file(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
 
-def _move(new: Path, folder: Path, files: list[str]) -> list[Path]:
-    """Moves `files` and the manifest from `new` to `folder`, that last: without one, a folder is no export."""
-    folder.mkdir(exist_ok=True)
+def _earlier(folder: Path) -> list[str]:
+    """Names of the files of an earlier export in `folder`."""
     with contextlib.suppress(CheckpointError):  # no export, or a damaged one: there is nothing to clear away
-        old = read_manifest(folder)
-        (folder / MANIFEST).unlink()
-        for graph in old["graphs"].values():
-            (folder / Path(graph["file"]).name).unlink(missing_ok=True)
-    return [(new / name).replace(folder / name) for name in [*files, MANIFEST]]
+        return [MANIFEST, *(Path(graph["file"]).name for graph in read_manifest(folder)["graphs"].values())]
+    return []

@@ -1,10 +1,9 @@
 """Images and videos to frames and back: the only code that touches media files (Pillow, PyAV); no torch."""
 
-from .atomic import atomic_path
 from .formats import OUTPUT_SUFFIXES
 from .image_writer import write_image
 from .info import Frame, MediaInfo, parse_frames, parse_size
-from .names import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media, is_image_path, is_video_path
+from .names import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media, is_image_path, is_video_path, media_files
 from .reader import MediaReader, open_media
 from .writer import VideoWriter
 
@@ -16,10 +15,10 @@ __all__ = [
     "MediaInfo",
     "MediaReader",
     "VideoWriter",
-    "atomic_path",
     "find_media",
     "is_image_path",
     "is_video_path",
+    "media_files",
     "open_media",
     "parse_frames",
     "parse_size",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,7 @@ import numpy as np
 from PIL import Image
 
 from cosmotok.errors import InputError
-
-from .atomic import atomic_path, write_error
+from cosmotok.writing import Together, output_file, write_error
 
 __all__ = ["check_pixels", "write_image"]
 
@@ -38,7 +38,7 @@ def check_pixels(pixels: np.ndarray, width: int | None = None, height: int | Non
     return np.ascontiguousarray(pixels)
 
 
-def write_image(path: str | Path, pixels: np.ndarray) -> None:
+def write_image(path: str | Path, pixels: np.ndarray, *, together: Together | None = None) -> None:
     """Write uint8 (H, W, 3) RGB as the picture the suffix names; atomic.
 
     .png, .webp, .bmp, .tif and .ppm are lossless; .jpg has quality 95 with full colour resolution.
@@ -51,8 +51,10 @@ def write_image(path: str | Path, pixels: np.ndarray) -> None:
         known = " ".join(sorted(_SAVE))
         raise InputError(f"{target}: cannot tell the image format from {target.suffix!r}; use one of {known}")
     image = Image.fromarray(check_pixels(pixels))
-    with atomic_path(target) as temporary:
+    with output_file(target, together=together) as file:
+        content = io.BytesIO()  # Pillow would write past `file`, to its descriptor
         try:
-            image.save(temporary, **settings)
+            image.save(content, **settings)
         except (OSError, ValueError, KeyError, OverflowError) as error:
             raise write_error(target, error) from error
+        file.write(content.getbuffer())

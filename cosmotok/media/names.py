@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cosmotok.errors import MediaError
 
-__all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "find_media", "is_image_path", "is_video_path"]
+__all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "find_media", "is_image_path", "is_video_path", "media_files"]
 
 
 def _suffixes(names: str) -> frozenset[str]:
@@ -101,3 +101,13 @@ def pattern_frames(pattern: Path) -> list[Path]:
     if not found:
         raise MediaError(f"{pattern}: no file matches this pattern")
     return sorted(found, key=natural_key)
+
+
+def media_files(source: Path, output: Path) -> list[Path]:
+    """Files and folders that are read when `source` is opened, as far as `output` might be one of them."""
+    try:
+        if source.exists():  # of a folder, pictures alone are read
+            return [source] if source.is_file() or is_image_path(output) else []
+        return pattern_frames(source) if is_pattern(source) else []
+    except (OSError, ValueError):
+        return []  # whoever opens it says why it cannot be

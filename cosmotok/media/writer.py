@@ -14,8 +14,8 @@ import av.error
 import numpy as np
 
 from cosmotok.errors import CosmotokError, InputError, MediaError
+from cosmotok.writing import Together, output_file, spare, write_error
 
-from .atomic import atomic_path, same_file, write_error
 from .audio import AudioTrack, open_audio
 from .container import MEDIA_ERRORS
 from .convert import BT709, LIMITED, FrameMaker
@@ -48,6 +48,7 @@ class VideoWriter:
     audio_start: second of that file, counted from its first video frame, at which the written video starts
         (`MediaReader.start_time`).
     crf: quality on x264's scale, 1 (best) to 51; 14 is next to transparent.
+    together: gives the file its name, with others, when that block ends.
 
     Raises
     ------
@@ -67,6 +68,7 @@ class VideoWriter:
         audio_start: Fraction | float = Fraction(0),
         crf: int = 14,
         overwrite: bool = True,
+        together: Together | None = None,
     ) -> None:
         self._closed = True  # until all is set up: `__del__` may meet a half-made object
         self.path = Path(path)
@@ -84,8 +86,8 @@ class VideoWriter:
         self.coded_height = self.height + (self.height % 2 if even else 0)
         self._rate = exact_rate(frame_rate)
         source = None if audio_from is None else Path(audio_from)
-        if source is not None and same_file(self.path, source):
-            raise InputError(f"{self.path}: is the source itself, which is never overwritten; choose another name")
+        if source is not None and not source.is_dir():  # a folder has no sound
+            spare(self.path, source)
         self._clock = clock_for(self._kind, self._rate)
         self._pending: tuple[np.ndarray, int] | None = None
         self._span = 0  # ticks that the last frame encoded lasts
@@ -93,8 +95,8 @@ class VideoWriter:
         self._last: Fraction | None = None
         self._audio: AudioTrack | None = None
         self._output: Any = None
-        self._atomic = atomic_path(self.path, overwrite=overwrite)
-        self._temporary = self._atomic.__enter__()
+        self._whole = output_file(self.path, overwrite=overwrite, together=together)
+        self._file = self._whole.__enter__()
         self._closed = False
         try:
             self._open(crf, source, Fraction(audio_start))
@@ -108,7 +110,7 @@ class VideoWriter:
         kind = self._kind
         size, coded = (self.width, self.height), (self.coded_width, self.coded_height)
         self._picture = FrameMaker(size, coded, palette=kind.codec == "gif")
-        self._output = av.open(str(self._temporary), "w", format=kind.muxer, options=dict(kind.options))
+        self._output = av.open(self._file, "w", format=kind.muxer, options=dict(kind.options))
         stream = self._output.add_stream(kind.codec, rate=self._rate, options=encoder_options(kind, crf))
         stream.width, stream.height = coded
         context = stream.codec_context
@@ -216,7 +218,7 @@ class VideoWriter:
                 self._audio.close()
             self._output.close()
         self._closed = True
-        self._atomic.__exit__(None, None, None)
+        self._whole.__exit__(None, None, None)
 
     def _abandon(self, error: BaseException) -> None:
         if self._closed:
@@ -232,7 +234,7 @@ class VideoWriter:
                     self._output.close()
         finally:
             with contextlib.suppress(CosmotokError):
-                self._atomic.__exit__(type(error), error, None)
+                self._whole.__exit__(type(error), error, None)
 
     def __enter__(self) -> VideoWriter:
         return self

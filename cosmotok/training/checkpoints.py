@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 import pickle
 import re
-import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cosmotok.errors import CheckpointError
-from cosmotok.media.atomic import write_error
+from cosmotok.errors import CheckpointError, MediaError
+from cosmotok.writing import output_file, output_folder, remove_folder
 
 __all__ = ["Checkpoints"]
 
@@ -55,46 +50,16 @@ class Checkpoints:
         target = self.path(step)
         if target.exists():
             return target
-        temporary = self.folder / f".{target.name}.{secrets.token_hex(4)}"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.sweep()
-            temporary.mkdir()
-            write_synced(temporary / STATE_FILE, state)
-            sync_folder(temporary)
-            temporary.rename(target)
-            sync_folder(self.folder)
-        except (OSError, RuntimeError) as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise self.failure(target, error) from error
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+            with output_folder(target) as place, output_file(place / STATE_FILE) as file:
+                torch.save(state, file)
+        except MediaError as error:
+            kept = self.steps()
+            survivor = f"; --resume goes on from step {kept[-1]}, whose checkpoint is untouched" if kept else ""
+            raise CheckpointError(f"{error}{survivor}") from error
         for old in self.steps()[: -self.keep]:
-            self.remove(self.path(old))
+            remove_folder(self.path(old))
         return target
-
-    def failure(self, target: Path, error: Exception) -> CheckpointError:
-        kept = self.steps()
-        # torch's writer hides the system's error behind one of its own
-        cause = error if isinstance(error, OSError) or error.__context__ is None else error.__context__
-        if not isinstance(cause, OSError) and shutil.disk_usage(self.folder).free < 2**20:
-            cause = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        survivor = f"; --resume goes on from step {kept[-1]}, whose checkpoint is untouched" if kept else ""
-        return CheckpointError(f"{write_error(target, cause)}{survivor}")
-
-    def remove(self, path: Path) -> None:
-        """Takes the name away first, so that no half-removed checkpoint is taken for a whole one."""
-        doomed = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        with contextlib.suppress(OSError):
-            path.rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
-
-    def sweep(self) -> None:
-        """Removes what a killed process left half-written."""
-        for path in self.folder.iterdir():
-            if path.name.startswith(".step-"):
-                shutil.rmtree(path, ignore_errors=True)
 
     def load(self, step: int) -> dict[str, Any]:
         """The state that was saved, on the CPU.
@@ -111,21 +76,3 @@ class Checkpoints:
             advice = f"remove {path.parent} to go on from step {others[-1]}" if others else "start the run anew"
             raise CheckpointError(f"{path}: is damaged ({reason}); {advice}") from None
         return state
-
-
-def write_synced(path: Path, state: dict[str, Any]) -> None:
-    """Writes the state; on return it is on the disk, not only in the system's memory."""
-    with path.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes new and changed names in `folder` last; systems that cannot do so see to it themselves."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

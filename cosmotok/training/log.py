@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cosmotok.media.atomic import atomic_path
+from cosmotok.writing import append, write_file
 
 __all__ = ["Meter", "RunLog"]
 
@@ -72,8 +72,7 @@ class RunLog:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Appends a line, and hands it to the system at once."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, allow_nan=False) + "\n")
+        append(self.path, (json.dumps(record, allow_nan=False) + "\n").encode())
 
     def read(self) -> list[dict[str, Any]]:
         """All lines; one that a killed process left half-written is not taken."""
@@ -95,5 +94,4 @@ class RunLog:
         """Drops what came after `step`, which a resumed run writes again."""
         kept = [record for record in self.read() if record.get("step", 0) <= step]
         if self.path.exists():
-            with atomic_path(self.path) as temporary:
-                temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+            write_file(self.path, "".join(json.dumps(record) + "\n" for record in kept))

@@ -14,9 +14,9 @@ from typing import Any
 
 from PIL import Image
 
-from cosmotok.media import atomic_path
 from cosmotok.training.curves import QUIET, CurveChart, charts_of, draw, import_matplotlib, style, to_svg
 from cosmotok.training.history import History, read_history
+from cosmotok.writing import write_file
 
 __all__ = ["write_report"]
 
@@ -41,10 +41,8 @@ def write_report(run_folder: Path) -> Path:
     history = read_history(run_folder)
     charts = charts_of(history)
     page, picture = run_folder / "report.html", run_folder / "report.png"
-    with atomic_path(picture) as temporary:
-        draw_sheet(history, charts, temporary)
-    with atomic_path(page) as temporary:
-        temporary.write_text(to_html(history, charts), encoding="utf-8")
+    write_file(picture, draw_sheet(history, charts))
+    write_file(page, to_html(history, charts))
     return page
 
 
@@ -273,8 +271,8 @@ def as_jpeg(path: Path) -> bytes:
 # The picture ------------------------------------------------------------------------------------------------------
 
 
-def draw_sheet(history: History, charts: Sequence[CurveChart], path: Path) -> None:
-    """One landscape page of A4: figures, curves, and the last reconstructions."""
+def draw_sheet(history: History, charts: Sequence[CurveChart]) -> bytes:
+    """One landscape page of A4, as PNG: figures, curves, and the last reconstructions."""
     matplotlib = import_matplotlib()
     has_grid = history.grid is not None
     columns = 2 if has_grid and len(charts) <= 4 else 3
@@ -305,7 +303,9 @@ def draw_sheet(history: History, charts: Sequence[CurveChart], path: Path) -> No
             axes.axis("off")
         for axes, (title, figures) in zip(places, sheet_tables(history), strict=False):
             write_rows(axes, title, figures)
-        figure.savefig(path, format="png", dpi=170)
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=170)
+        return content.getvalue()
 
 
 def draw_grid(figure: Any, path: Path) -> float:

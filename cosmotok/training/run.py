@@ -13,7 +13,6 @@ from torch import Tensor
 
 from cosmotok.config import TokenizerConfig
 from cosmotok.errors import CheckpointError, ConfigError, InputError, MissingExtraError
-from cosmotok.media.atomic import atomic_path
 from cosmotok.network import HALVES
 from cosmotok.private import forget_accelerator
 from cosmotok.tokenizer import Tokenizer
@@ -27,6 +26,7 @@ from cosmotok.training.memory import check_memory
 from cosmotok.training.overrides import read_recipe, to_yaml
 from cosmotok.training.recipe import Recipe
 from cosmotok.training.trackers import track_grid
+from cosmotok.writing import write_file
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -105,8 +105,7 @@ def start_run(
     if accelerator.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
         RunLog(folder / LOG_FILE).rewind(state["step"] if state else 0)
-        with atomic_path(folder / RECIPE_FILE) as temporary:
-            temporary.write_text(to_yaml(recipe), encoding="utf-8")
+        write_file(folder / RECIPE_FILE, to_yaml(recipe))
     accelerator.wait_for_everyone()
     engine = Engine(
         recipe,

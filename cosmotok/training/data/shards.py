@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cosmotok.errors import InputError
-from cosmotok.media.atomic import atomic_path
+from cosmotok.writing import OutputFile, output_file
 
 __all__ = ["download", "download_folder", "shard_members"]
 
@@ -101,8 +101,8 @@ class _LostError(Exception):
 def _fetch(url: str, target: Path) -> None:
     for wait in (*_RETRY_AFTER, None):
         try:
-            with urllib.request.urlopen(url, timeout=_TIMEOUT) as response, atomic_path(target) as temporary:
-                _copy(response, temporary)
+            with urllib.request.urlopen(url, timeout=_TIMEOUT) as response, output_file(target) as file:
+                _copy(response, file)
             return
         except urllib.error.HTTPError as error:
             reason = f"the server says {error.code} {error.reason}"
@@ -117,18 +117,17 @@ def _fetch(url: str, target: Path) -> None:
         time.sleep(wait)
 
 
-def _copy(response: Any, target: Path) -> None:
+def _copy(response: Any, file: OutputFile) -> None:
     """Writes all that comes; `_LostError` where that is not everything."""
     count = 0
-    with target.open("wb") as file:
-        while True:
-            try:
-                block = response.read(_BLOCK)
-            except (OSError, http.client.HTTPException) as error:
-                raise _LostError(str(error) or type(error).__name__) from None
-            if not block:
-                break
-            count += file.write(block)
+    while True:
+        try:
+            block = response.read(_BLOCK)
+        except (OSError, http.client.HTTPException) as error:
+            raise _LostError(str(error) or type(error).__name__) from None
+        if not block:
+            break
+        count += file.write(block)
     expected = response.headers.get("Content-Length")
     if expected is not None and count != int(expected):
         raise _LostError(f"{count} of {expected} bytes came")
