@@ -8,6 +8,8 @@ error is one of those too.
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "CheckpointError",
     "ConfigError",
@@ -17,6 +19,7 @@ __all__ = [
     "MissingExtraError",
     "TokenFileError",
     "UnknownModelError",
+    "out_of_memory",
 ]
 
 
@@ -41,7 +44,7 @@ class CheckpointError(CosmotokError):
 
 
 class MediaError(CosmotokError, OSError):
-    """An image or video file cannot be read or written."""
+    """An image or video cannot be read, or a file cannot be written."""
 
 
 class TokenFileError(CosmotokError):
@@ -50,3 +53,16 @@ class TokenFileError(CosmotokError):
 
 class MissingExtraError(CosmotokError, ImportError):
     """A part was used whose optional dependencies are not installed."""
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """Of an error by which Python, NumPy or PyTorch says that there is no memory left: how much was asked for, such as
+    " (12.3 GB asked for)", or "" where it does not say; None for another error."""
+    text = str(error)
+    torch_says = "DefaultCPUAllocator" in text or "out of memory" in text
+    if not isinstance(error, MemoryError) and not (isinstance(error, RuntimeError) and torch_says):
+        return None
+    if found := re.search(r"allocate (\d+) bytes", text):
+        return f" ({int(found[1]) / 1e9:.1f} GB asked for)"
+    found = re.search(r"allocate ([\d.]+ [KMGTPE]?i?B)", text)
+    return f" ({found[1]} asked for)" if found else ""

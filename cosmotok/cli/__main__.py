@@ -1,5 +1,5 @@
 """`python -m cosmotok.cli`, the same as `cosmotok`."""
 
-from cosmotok.cli import main
+from cosmotok.command import main
 
 main()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 from typing import Annotated
 
 import typer
 
-from cosmotok.errors import CosmotokError
+from cosmotok.errors import CosmotokError, out_of_memory
 from cosmotok.printing import say
 
 __all__ = ["app", "main"]
@@ -42,19 +45,37 @@ def main() -> None:
     """Runs the command; errors are one line on standard error, and an exit code that is not 0."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]  # it may stand behind the verb, too
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may be no text
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
-    except CosmotokError as error:
+        code = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except Exception as error:
         if debug:
             raise
-        say("error: " + " ".join(str(error).split()))
-        sys.exit(1)
-    except (KeyboardInterrupt, SystemExit) as end:
-        # typer turns Ctrl-C into an exit of its own
-        if isinstance(end, KeyboardInterrupt) or end.code == INTERRUPTED:
-            say("stopped; nothing half-written is left")
-            sys.exit(INTERRUPTED)
-        raise
-    except MemoryError:
-        say("error: out of memory; try a smaller --size")
-        sys.exit(1)
+        code = refuse(error)
+    if code == INTERRUPTED:
+        say("stopped; nothing half-written is left")
+    sys.exit(code)
+
+
+def refuse(error: Exception) -> int:
+    """Says in one line why the command ends; returns its exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()  # type: ignore[attr-defined]
+        return 2
+    if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    line, code = f"error: {error}", 1
+    if hasattr(error, "format_message"):  # typer's, of options and arguments
+        line, code = f"error: {error.format_message().rstrip('.')}; see --help", 2
+    elif (needed := out_of_memory(error)) is not None:
+        line = f"error: out of memory{needed}; try smaller frames (--size) or fewer of them (--frames)"
+    elif not isinstance(error, CosmotokError):
+        line = f"internal error: {type(error).__name__}: {error}; please report it, with what --debug shows"
+    say(" ".join(line.split()))
+    return code

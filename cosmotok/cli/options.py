@@ -78,7 +78,7 @@ def load_cosmos(model: str, verb: str, variant: str | None = None, device: str =
 
 def files_of(model: str) -> str:
     """Where the files of the model called so are, if they are here."""
-    from cosmotok.checkpoint.find import BUNDLED
+    from cosmotok.checkpoint.load import BUNDLED
 
     return model if Path(model).exists() else str(BUNDLED / model)
 

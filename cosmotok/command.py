@@ -1,0 +1,88 @@
+"""The `cosmotok` command as a process: Ctrl-C and SIGTERM are taken care of before anything is imported.
+
+Either ends the command with exit code 130 and one line, whatever it is doing, and nothing half-written stays. While
+modules are imported and nothing is being written, it ends on the spot: an exception there would be swallowed or come
+out as another one. Else it is a `KeyboardInterrupt`, by which all that is begun is undone. A second signal does not
+wait for that.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+__all__ = ["STOPPED", "main"]
+
+STOPPED = 130
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Stops:
+    """The handler of all signals that end the command."""
+
+    def __init__(self) -> None:
+        self.running = False
+        self.received = False
+
+    def listen(self) -> None:
+        for name in SIGNALS:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` leaves it
+                signal.signal(number, self.receive)
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        again, self.received = self.received, True
+        if again or not self.running or (is_importing(frame) and not has_work()):
+            end_now()
+        raise KeyboardInterrupt
+
+
+def is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def loaded(module: str, name: str) -> Any:
+    """What is there already; nothing is imported while another import may be under way."""
+    return getattr(sys.modules.get(module), name, lambda: None)
+
+
+def has_work() -> bool:
+    """Whether files or processes would be left behind."""
+    return bool(loaded("cosmotok.writing.hidden", "busy")() or loaded("multiprocessing.process", "active_children")())
+
+
+def end_now() -> None:
+    loaded("cosmotok.writing.hidden", "clear")()
+    os.write(2, b"stopped; nothing half-written is left\n")
+    os._exit(STOPPED)
+
+
+def main() -> None:
+    """Runs the command, and ends the process with its exit code."""
+    stops = Stops()
+    stops.listen()
+    code: Any = STOPPED
+    try:
+        from cosmotok.cli import main as run
+
+        stops.running = True
+        run()
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    except KeyboardInterrupt:
+        print("stopped; nothing half-written is left", file=sys.stderr)
+    except Exception:
+        if not stops.received:  # else it is what became of the interrupt
+            raise
+    finally:
+        stops.running = False
+        loaded("cosmotok.writing.hidden", "clear")()
+    sys.exit(STOPPED if stops.received else code)
