@@ -111,6 +111,19 @@ def test_a_time_limit_goes_through_all_stages(data, tmp_path):
     assert records[-1]["lr"] < 0.2 * 5e-3
 
 
+def test_under_a_time_limit_losses_and_rates_begin_where_the_run_is(data, tmp_path):
+    stages = [{"steps": 500_000}, {"steps": 500_000}]
+    own = [*ADVERSARIAL, "loss.adversarial_start=600_000", "loss.l2={0: 0, 500_000: 1}"]
+    own += ["minutes=0.04", "save_every=1000", "schedule.shape=constant", "schedule.warmup_steps=400_000"]
+    records = train(recipe(data, *own, stages=stages), tmp_path)
+    late = [record for record in records if record["stage"] == 1]
+    assert len(records) > len(late) > 0
+    assert ["l2" in record["terms"] for record in records] == [record["stage"] == 1 for record in records]
+    assert "discriminator_2d" not in records[0]["terms"]
+    assert {"adversarial_2d", "discriminator_2d"} <= set(late[-1]["terms"])
+    assert records[0]["lr"] < late[-1]["lr"] == 5e-3
+
+
 def test_validation_is_logged_with_pictures(data, tmp_path):
     options = [f"data.validation={data}", "validation.every=4", "validation.frames=5", "trackers=[tensorboard]"]
     train(recipe(data, *options), tmp_path)

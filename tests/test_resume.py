@@ -178,6 +178,8 @@ def test_another_recipe_is_not_resumed(data, tmp_path):
     train(recipe(data), tmp_path)
     with pytest.raises(CheckpointError, match=r"seed was 0, is 1.*start=FOLDER"):
         train(recipe(data, "seed=1"), tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match=r"minutes was None, is 1\.0"):
+        train(recipe(data, "minutes=1"), tmp_path, resume=True)
     with pytest.raises(CheckpointError, match=r"model_changes\.channels was 8, is 16"):
         train(recipe(data, "model_changes.channels=16"), tmp_path, resume=True)
     with pytest.raises(CheckpointError, match=r"stages\.0\.clips was 2, is 1, stages\.0\.steps was 6, is 9"):

@@ -114,11 +114,11 @@ class Engine:
     # The run ------------------------------------------------------------------------------------------------------
 
     @property
-    def position(self) -> float:
+    def position(self) -> int:
         """How far the run is, in the recipe's steps: further than the steps done where its time is short."""
         if self.recipe.minutes is None:
             return self.step
-        return max(self.step, self.seconds / 60 / self.recipe.minutes * self.recipe.steps)
+        return max(self.step, int(self.seconds / 60 / self.recipe.minutes * self.recipe.steps))
 
     @property
     def share(self) -> float:
@@ -207,7 +207,7 @@ class Engine:
         if batch.broken:
             self.report({"kind": "broken", "step": self.step, "files": batch.broken})
         stage = self.recipe.stages[self.stage]
-        factor = stage.rate * self.recipe.schedule.factor(self.step, self.share)
+        factor = stage.rate * self.recipe.schedule.factor(self.position, self.share)
         set_rates([*self.optimizers, *self.discriminator_optimizers], factor)
 
         running = [] if self.adversarial is None else [buffer.clone() for buffer in self.adversarial.buffers()]
@@ -249,6 +249,7 @@ class Engine:
         model, adversarial = self.model, self.adversarial
         if model is None:
             raise RuntimeError("enter_stage comes first")
+        position = self.position
         source = pixels.to(self.accelerator.device, non_blocking=True).float().div_(127.5).sub_(1)
         self.network.zero_grad(set_to_none=True)
         if adversarial is not None:
@@ -266,9 +267,9 @@ class Engine:
                 with self.accelerator.autocast():
                     reconstruction = model(part, past) if past else model(part)
                 reconstruction, part = reconstruction.float(), part[:, :, past:]
-                terms = self.losses(reconstruction, part, self.step)
+                terms = self.losses(reconstruction, part, position)
                 if adversarial is not None:
-                    terms |= adversarial.generator_terms(reconstruction, part, self.step, total(terms))
+                    terms |= adversarial.generator_terms(reconstruction, part, position, total(terms))
                 loss = total(terms)
                 self.accelerator.backward(weight * loss)
             note("loss", loss, weight)
@@ -277,9 +278,9 @@ class Engine:
                 note("term." + name, term, weight)
             if adversarial is None or self.discriminate is None or not adversarial.options.is_adversarial:
                 continue
-            if self.step >= adversarial.options.adversarial_start:
+            if position >= adversarial.options.adversarial_start:
                 with self.synchronised(self.discriminate, last):
-                    judged = self.discriminate(reconstruction.detach(), part, self.step)
+                    judged = self.discriminate(reconstruction.detach(), part, position)
                     self.accelerator.backward(weight * total(judged))
                 note("discriminator", total(judged), weight)
                 for name, term in judged.items():

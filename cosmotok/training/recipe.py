@@ -101,8 +101,8 @@ class Recipe:
     seed: int = 0
     """Of weights, crops and their order."""
     minutes: float | None = None
-    """End after so many minutes of training, if that is sooner than the stages do; stages and learning rates then go by
-    the share of the time. Such a run is not repeated to the bit."""
+    """End after so many minutes of training, if that is sooner than the stages do; stages, learning rates and all that
+    begins at a step then go by the share of the time. Such a run is not repeated to the bit."""
     skips_in_a_row: int = 20
     """Steps with a loss or gradient that is not finite are skipped; after so many in a row the run stops."""
     log_every: int = 50
@@ -206,7 +206,7 @@ class Recipe:
                 raise ConfigError(f"stages.{index}.loss.{key}: unknown key{suggest(key, known)}")
         return replace(self.loss, **changes)
 
-    def stage_at(self, position: float) -> int:
+    def stage_at(self, position: int) -> int:
         """The index of the stage at `position`, in steps from the start of the run."""
         for index, stage in enumerate(self.stages):
             if position < stage.steps:

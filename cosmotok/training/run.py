@@ -40,7 +40,7 @@ OTHER = 1_000_003
 RECIPE_FILE = "recipe.yaml"
 LOG_FILE = "log.jsonl"
 FREE = (
-    *("log_every", "save_every", "keep", "minutes", "validation", "trackers", "skips_in_a_row"),
+    *("log_every", "save_every", "keep", "validation", "trackers", "skips_in_a_row"),
     *("data.validation", "data.workers", "data.cache", "data.downloads", "data.max_broken"),
 )
 """Fields that may change when a run is resumed: none of them changes what the steps compute."""
