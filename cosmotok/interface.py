@@ -17,7 +17,7 @@ from cosmotok.network import StreamState
 from cosmotok.spec import TokenizerSpec
 from cosmotok.streaming import StreamDecoder, StreamEncoder
 
-__all__ = ["BaseTokenizer", "Clip", "Model", "Outline", "to_dtype"]
+__all__ = ["BaseTokenizer", "Clip", "Model", "NetworkTokenizer", "Outline", "to_dtype"]
 
 
 class BaseTokenizer(ABC):
@@ -167,6 +167,24 @@ class BaseTokenizer(ABC):
         """Starts a stream of tokens to frames, cropped to `size` (H, W) if given; see `StreamDecoder`."""
         self.require("decoder")
         return StreamDecoder(self, attention_context, size)
+
+
+class NetworkTokenizer(BaseTokenizer):
+    """One that is a torch module: it is where that is."""
+
+    network: Any
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.network.parameters()).dtype
+
+    @property
+    def parameters(self) -> int:
+        return sum(p.numel() for p in self.network.parameters())
 
 
 @dataclass(frozen=True)

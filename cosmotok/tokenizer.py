@@ -25,7 +25,7 @@ from cosmotok.config import TokenizerConfig, find_model
 from cosmotok.devices import find_device
 from cosmotok.errors import CheckpointError, InputError
 from cosmotok.foreign import one_line
-from cosmotok.interface import BaseTokenizer
+from cosmotok.interface import NetworkTokenizer
 from cosmotok.network import HALVES, Autoencoder, StreamState
 from cosmotok.private import contents
 from cosmotok.quantization import Precision, calibrate, quantize, restore
@@ -34,7 +34,7 @@ from cosmotok.spec import TokenizerSpec
 __all__ = ["Tokenizer"]
 
 
-class Tokenizer(BaseTokenizer):
+class Tokenizer(NetworkTokenizer):
     """A Cosmos tokenizer: `encode`, `decode`, `reconstruct`, and the same as streams; see `BaseTokenizer`.
 
     Nothing tracks gradients here; train through `network`.
@@ -46,7 +46,7 @@ class Tokenizer(BaseTokenizer):
 
     def __init__(self, config: TokenizerConfig, network: Autoencoder | None = None) -> None:
         self.config = config
-        self.network = (build_network(config) if network is None else network).eval()
+        self.network: Autoencoder = (build_network(config) if network is None else network).eval()
         self._fingerprint: tuple[Any, str] = None, ""
         self.precision: Precision = "float32"
         self.calibration: Calibration | None = None
@@ -180,21 +180,6 @@ class Tokenizer(BaseTokenizer):
         return self.config.spec
 
     # Where it is -------------------------------------------------------------------------------------------------
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are; results are there too."""
-        return next(self.network.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights, latents and decoded frames."""
-        return next(self.network.parameters()).dtype
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers the weights are."""
-        return sum(p.numel() for p in self.network.parameters())
 
     @property
     def arithmetic(self) -> str:

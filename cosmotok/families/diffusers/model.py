@@ -19,7 +19,7 @@ from cosmotok.errors import CheckpointError, UnknownModelError
 from cosmotok.families.cosmos.model import SEED, CosmosModel
 from cosmotok.families.diffusers.peers import PEERS, PREFIX, Peer, import_diffusers
 from cosmotok.families.registry import Request
-from cosmotok.interface import BaseTokenizer, Clip, Model
+from cosmotok.interface import Clip, Model, NetworkTokenizer
 from cosmotok.network import StreamState
 from cosmotok.spec import TokenizerSpec
 
@@ -130,7 +130,7 @@ class DiffusersModel(Model):
             ) from None
 
 
-class DiffusersTokenizer(BaseTokenizer):
+class DiffusersTokenizer(NetworkTokenizer):
     """An autoencoder of diffusers, loaded. A clip is one step; an image autoencoder gets its frames one by one."""
 
     def __init__(self, adapted: PeerNetwork, spec: TokenizerSpec, fingerprint: str) -> None:
@@ -143,18 +143,6 @@ class DiffusersTokenizer(BaseTokenizer):
     @property
     def fingerprint(self) -> str:
         return self._fingerprint
-
-    @property
-    def device(self) -> torch.device:
-        return next(iter(self.network.parameters())).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return next(iter(self.network.parameters())).dtype
-
-    @property
-    def parameters(self) -> int:
-        return sum(p.numel() for p in self.network.parameters())
 
     def encode_step(self, frames: Tensor, state: StreamState) -> Tensor:
         state.started = True

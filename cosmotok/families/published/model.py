@@ -15,7 +15,7 @@ from cosmotok.families.cosmos.model import CosmosModel, find_cosmos
 from cosmotok.families.published import PREFIX
 from cosmotok.families.published.layout import PublishedLayout
 from cosmotok.families.registry import Request
-from cosmotok.interface import BaseTokenizer, Model
+from cosmotok.interface import Model, NetworkTokenizer
 from cosmotok.network import StreamState
 from cosmotok.spec import TokenizerSpec
 
@@ -93,7 +93,7 @@ class PublishedOutline:
         return torch.stack([self.network.decode(z) for z in latents.unbind(self.config.spec.time_axis)], dim=2)
 
 
-class LayoutTokenizer(BaseTokenizer):
+class LayoutTokenizer(NetworkTokenizer):
     """A network in the published layout, loaded; clips are computed in one piece."""
 
     def __init__(self, network: PublishedLayout, config: TokenizerConfig, fingerprint: str) -> None:
@@ -107,18 +107,6 @@ class LayoutTokenizer(BaseTokenizer):
     @property
     def fingerprint(self) -> str:
         return self._fingerprint
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.network.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return next(self.network.parameters()).dtype
-
-    @property
-    def parameters(self) -> int:
-        return sum(p.numel() for p in self.network.parameters())
 
     def encode_step(self, frames: Tensor, state: StreamState) -> Tensor:
         state.started = True
