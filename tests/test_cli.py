@@ -20,6 +20,7 @@ from PIL import Image
 
 from cosmotok import Tokenizer, list_models
 from cosmotok.cli import main
+from cosmotok.errors import UnknownModelError
 from cosmotok.families import is_known
 from cosmotok.media import open_media
 
@@ -227,6 +228,18 @@ def test_info(clip, tmp_path, run):
     assert facts["parameters"] > 100_000
     facts = json.loads(run("info", "CV8x8x8-720p", "--json")[1])
     assert facts["hub"] == "nvidia/Cosmos-Tokenize1-CV8x8x8-720p"
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(monkeypatch):
+    for arguments in (["--debug", "info", "nothing"], ["info", "--debug", "nothing"], ["info", "nothing", "--debug"]):
+        monkeypatch.setattr(sys, "argv", ["cosmotok", *arguments])
+        with pytest.raises(UnknownModelError):
+            main()
+
+
+def test_debug_behind_two_dashes_is_a_name(run):
+    code, _, error = run("info", "--", "--debug")
+    assert code == 1 and "--debug" in error
 
 
 def test_models(run):

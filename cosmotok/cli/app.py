@@ -6,7 +6,8 @@ import contextlib
 import io
 import os
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -41,19 +42,29 @@ def cosmotok(
         raise typer.Exit
 
 
+def command(debug: Callable[[bool], None]) -> Any:
+    """The command with all its verbs, each of which takes `--debug`; `debug` is told whether it was given."""
+    root: Any = typer.main.get_command(app)
+    option = next(option for option in root.params if option.name == "debug")
+    option.expose_value, option.is_eager = False, True  # known before another option is refused
+    option.callback = lambda context, parameter, given: debug(given)
+    for verb in root.commands.values():
+        verb.params.append(option)
+    return root
+
+
 def main() -> None:
     """Runs the command; errors are one line on standard error, and an exit code that is not 0."""
-    debug = "--debug" in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != "--debug"]  # it may stand behind the verb, too
+    debug: list[bool] = []
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files may be no text
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(standalone_mode=False)
+        code = command(debug.append)(prog_name="cosmotok", standalone_mode=False)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:
-        if debug:
+        if any(debug):
             raise
         code = refuse(error)
     if code == INTERRUPTED:
