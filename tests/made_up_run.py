@@ -47,6 +47,7 @@ def log_lines(steps: int = 6000, every: int = 50, discrete: bool = False, seed: 
         )
         if step % max(every, steps // 10) == 0:
             figures = {"psnr": psnr + 0.8, "videos_psnr": psnr + 1, "images_psnr": psnr + 0.6, "ssim": psnr / 36}
+            figures["psnr_by_place"] = {"1": psnr + 2, "2-17": psnr + 1.5, "18-33": psnr + 0.5}
             if discrete:
                 figures |= {"code_usage": 0.55 * share + 0.1, "perplexity": 9000 * share + 900}
             files = [

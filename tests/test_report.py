@@ -99,7 +99,7 @@ def test_pictures_in_the_page_are_what_they_say(page, run):
             assert b"</svg>" in content and b"<script" not in content
         else:
             assert content == (run / "samples/step-00006000-1.mp4").read_bytes()
-    assert {kind: kinds.count(kind) for kind in kinds} == {"image/svg+xml": 10, "image/jpeg": 1, "video/mp4": 1}
+    assert {kind: kinds.count(kind) for kind in kinds} == {"image/svg+xml": 11, "image/jpeg": 1, "video/mp4": 1}
 
 
 def test_the_page_can_be_heard(page):
@@ -122,6 +122,7 @@ def test_the_figures_are_those_of_the_log(page, run):
     lines = log_lines(discrete=True)
     last, validation = lines[-2], lines[-1]
     assert f"{validation['psnr']:.2f} dB" in page.text
+    assert f"Frames 18-33 {validation['psnr_by_place']['18-33']:.2f} dB" in page.text
     assert f"{validation['ssim']:.4f}" in page.text
     assert f"{validation['code_usage']:.1%}" in page.text
     assert f"{validation['perplexity']:,.0f}" in page.text
@@ -255,9 +256,10 @@ def test_charts_are_of_what_was_measured(tmp_path):
         write_log(tmp_path, log_lines(**options))
         return [chart.title for chart in charts_of(read_history(tmp_path))]
 
-    continuous = ["Loss", "Loss terms", "PSNR", "SSIM", "Learning rate", "Gradient norm", "Speed", "Waiting for data"]
+    continuous = ["Loss", "Loss terms", "PSNR", "PSNR by frames of videos", "SSIM"]
+    continuous += ["Learning rate", "Gradient norm", "Speed", "Waiting for data"]
     assert titles() == continuous
-    assert titles(discrete=True) == [*continuous[:4], "Codes in use", "Code perplexity", *continuous[4:]]
+    assert titles(discrete=True) == [*continuous[:5], "Codes in use", "Code perplexity", *continuous[5:]]
 
 
 @given(st.integers(1, 5 * MOST_POINTS))
@@ -306,7 +308,8 @@ def test_lines_on_a_pipe(capsys):
     assert shown[0].startswith("step 50 of 6,000: loss 0.2060, PSNR 19.36 dB, ")
     assert shown[0].endswith("waiting for data, 31 min left")
     assert shown[1].startswith("step 600 of 6,000: loss 0.1026")
-    measured = "PSNR 23.73 dB, SSIM 0.6371, 15.5% of the codes in use, perplexity 1,800, files that cannot be read: 1"
+    measured = "PSNR 23.73 dB, SSIM 0.6371, 15.5% of the codes in use, perplexity 1,800, "
+    measured += "by frames of videos 1: 24.93 / 2-17: 24.43 / 18-33: 23.43, files that cannot be read: 1"
     assert shown[2] == f"step 600, validation: {measured}"
     assert len(shown) == 21  # no line of training within ten seconds of the one before, but those before validations
     assert shown[-2].startswith("step 6,000 of 6,000: loss 0.0454 (l1 0.0198, perceptual 0.0215, gram 0.0041)")
@@ -352,6 +355,7 @@ def test_tracker_values_are_flat_numbers():
     assert {"train/lr", "train/samples_per_second", "train/waiting", "train/grad_norm", "train/epoch"} < set(values)
     measured = tracker_values(validation)
     assert measured["validation/psnr"] == validation["psnr"]
+    assert measured["validation/psnr_from_18"] == validation["psnr_by_place"]["18-33"]
     assert measured["validation/code_usage"] == validation["code_usage"]
     assert all(isinstance(value, float) for value in [*values.values(), *measured.values()])
     assert not {"validation/files", "validation/protocol", "train/kind", "train/step"} & (set(values) | set(measured))

@@ -51,6 +51,31 @@ def by_hand(tokenizer, path, frames, first_frame):
     return quality, tokenizer.encode(video)
 
 
+@pytest.mark.parametrize("first_frame", [True, False])
+def test_quality_by_place_in_a_stream(tmp_path, first_frame):
+    tokenizer, films = small("cv4x8x8"), {}
+    for name, count in (("long.mp4", 36), ("short.mp4", 20)):
+        write(tmp_path / name, [wave(16, 24, t * t / 90) for t in range(count)])
+        with open_media(tmp_path / name) as media:
+            films[name] = np.stack([frame.pixels for frame in media])
+    outcome = Validator(files(tmp_path), frames=35, first_frame=first_frame).run(tokenizer)
+    parts = {"1": slice(0, 1), "2-17": slice(1, 17), "18-33": slice(17, 33), "34-81": slice(33, 35)}
+    reached = {"long.mp4": list(parts), "short.mp4": ["1", "2-17", "18-33"]}
+    expected: dict[str, list[float]] = {}
+    for file in outcome.files:
+        original = films[file.name][:35]
+        result = to_pixels(tokenizer.reconstruct(torch.from_numpy(original).permute(3, 0, 1, 2).unsqueeze(0)))
+        errors = np.square(original - result.astype(float))
+        own = {name: 10 * math.log10(255**2 / errors[parts[name]].mean()) for name in reached[file.name]}
+        if not first_frame:
+            del own["1"]
+        assert file.places == pytest.approx(own)
+        for name, value in own.items():
+            expected.setdefault(name, []).append(value)
+    assert outcome.psnr_by_place() == pytest.approx({name: np.mean(values) for name, values in expected.items()})
+    assert outcome.to_log()["psnr_by_place"] == outcome.psnr_by_place()
+
+
 @pytest.mark.parametrize("kind", ["cv4x8x8", "dv4x8x8", "di8x8"])
 @pytest.mark.parametrize("first_frame", [True, False])
 def test_figures_are_those_of_whole_clips(folder, kind, first_frame):
@@ -117,6 +142,7 @@ def test_the_log_line_is_plain_and_holds_no_made_up_number(folder):
     assert {"psnr", "ssim", "videos_psnr", "images_psnr", "videos_ssim", "images_ssim"} < set(line)
     assert not {"lpips", "code_usage", "perplexity", "videos_lpips"} & set(line)
     images = Validator([folder / "a.png"]).run(small("cv4x8x8")).to_log()
+    assert images["psnr_by_place"] == {} == images["files"][0]["places"]
     assert "videos_psnr" not in images and images["images_psnr"] == images["psnr"]
 
 

@@ -125,6 +125,8 @@ def figures_of(entry: Mapping[str, Any]) -> str:
 def validation_line(entry: Mapping[str, Any]) -> str:
     """The figures of a validation, on one line."""
     found = [form.format(entry[name]) for name, form in VALIDATION_FIGURES.items() if entry.get(name) is not None]
+    if places := entry.get("psnr_by_place"):
+        found.append("by frames of videos " + " / ".join(f"{name}: {psnr:.2f}" for name, psnr in places.items()))
     skipped = len(entry.get("skipped_files") or [])
     found += [f"files that cannot be read: {skipped}"] if skipped else []
     return f"step {entry['step']:,}, validation: {', '.join(found)}"

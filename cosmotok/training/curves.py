@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cosmotok import plotting
+from cosmotok.metrics.quality import PLACES
 from cosmotok.plotting import COLOURS, QUIET, import_matplotlib, style
 from cosmotok.training.history import History
 
@@ -86,6 +87,12 @@ def charts_of(history: History) -> list[CurveChart]:
             "PSNR",
             "dB",
             [series("training", "train", "psnr"), series("validation", "validation", "psnr")],
+            form="{:.2f} dB",
+        ),
+        chart(
+            "PSNR by frames of videos",
+            "dB, validation",
+            [series(name, "validation", f"psnr_by_place.{name}") for name in PLACES],
             form="{:.2f} dB",
         ),
         chart("SSIM", "validation", [series("SSIM", "validation", "ssim")]),

@@ -9,7 +9,7 @@ from cosmotok.errors import UnknownModelError
 from cosmotok.training.data.options import DataOptions, MotionOptions
 from cosmotok.training.losses.options import LossOptions
 from cosmotok.training.optimizers import OptimizerOptions
-from cosmotok.training.recipe import Recipe, Stage
+from cosmotok.training.recipe import Recipe, Stage, ValidationOptions
 from cosmotok.training.schedule import ScheduleOptions
 
 __all__ = ["find_recipe", "list_recipes"]
@@ -17,6 +17,9 @@ __all__ = ["find_recipe", "list_recipes"]
 PAST = 97
 """Frames that a clip's stream may have seen before: beyond the joint reach of the temporal convolutions, so that late
 frames are no news. A batch has 39 of them on average and no gradients there, which costs less than half a step."""
+
+VIDEOS = ValidationOptions(frames=97)
+"""Long enough to see whether quality holds beyond the clips of the training."""
 
 
 def list_recipes() -> list[str]:
@@ -62,6 +65,7 @@ def published(entry: ModelEntry) -> Recipe:
         precision="bf16",
         data=DataOptions(resize=resize, image_every=4 if video else 1),
         save_every=5000,
+        validation=VIDEOS if video else ValidationOptions(),
     )
 
 
@@ -105,4 +109,5 @@ def tiny(entry: ModelEntry) -> Recipe:
         ),
         schedule=ScheduleOptions(shape="linear", warmup_steps=100, decay_from=0.4),
         ema_decay=0.999,
+        validation=VIDEOS if video else ValidationOptions(),
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from PIL import Image
 
+from cosmotok.metrics.quality import PLACES
 from cosmotok.training.curves import QUIET, CurveChart, charts_of, draw, import_matplotlib, style, to_svg
 from cosmotok.training.history import History, read_history
 from cosmotok.writing import write_file
@@ -78,6 +79,7 @@ def quality(history: History) -> Rows:
         ("PSNR", "psnr", "{:.2f} dB"),
         ("PSNR of videos", "videos_psnr", "{:.2f} dB"),
         ("PSNR of images", "images_psnr", "{:.2f} dB"),
+        *((f"Frames {name}", f"psnr_by_place.{name}", "{:.2f} dB") for name in PLACES),
         ("SSIM", "ssim", "{:.4f}"),
         ("SSIM of videos", "videos_ssim", "{:.4f}"),
         ("SSIM of images", "images_ssim", "{:.4f}"),

@@ -21,7 +21,8 @@ def tracker_values(entry: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a line of `log.jsonl` under flat tags.
 
     A line of training gives `loss/total`, `loss/l1` and so on, and `train/psnr`, `train/lr`; any other line gives its
-    numbers under its kind, such as `validation/psnr`. Text, lists and missing values are left out.
+    numbers under its kind, such as `validation/psnr`, and `validation/psnr_from_18` of the place in videos that begins
+    with that frame. Text, lists and missing values are left out.
     """
     training = entry["kind"] == "train"
     values: dict[str, float] = {}
@@ -29,6 +30,8 @@ def tracker_values(entry: Mapping[str, Any]) -> dict[str, float]:
         if name != "step" and isinstance(value, (int, float)) and not isinstance(value, bool):
             tag = "loss/total" if training and name == "loss" else f"{entry['kind']}/{name}"
             values[tag] = float(value)
+    for place, psnr in entry.get("psnr_by_place", {}).items():
+        values[f"validation/psnr_from_{place.rstrip('+').split('-')[0]}"] = float(psnr)
     return values | {
         f"loss/{name}": float(value) for name, value in entry.get("terms", {}).items() if value is not None
     }

@@ -18,7 +18,7 @@ from cosmotok.errors import InputError, MediaError
 from cosmotok.evaluation.streams import paired, streamed
 from cosmotok.media import is_video_path, open_media
 from cosmotok.metrics.codes import CodeUsage
-from cosmotok.metrics.quality import RunningQuality
+from cosmotok.metrics.quality import PLACES, ErrorByPlace, RunningSSIM, psnr
 from cosmotok.perceptual.vgg import LPIPS, MINIMUM_SIZE
 from cosmotok.tokenizer import Tokenizer
 from cosmotok.training.pictures import Sample, write_clip, write_grid
@@ -42,6 +42,8 @@ class FileQuality:
     psnr: float
     ssim: float | None
     lpips: float | None
+    places: dict[str, float]
+    """PSNR by place in a video, names of `quality.PLACES`; those that it reaches."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ class Validation:
         values = [value for value in chosen if value is not None]
         return sum(values) / len(values) if values else None
 
+    def psnr_by_place(self) -> dict[str, float]:
+        """PSNR by place in a video, each the mean over the files that reach it: whether quality holds in a stream."""
+        found = {name: [file.places[name] for file in self.files if name in file.places] for name in PLACES}
+        return {name: sum(values) / len(values) for name, values in found.items() if values}
+
     def to_log(self) -> dict[str, Any]:
         """The fields of a line of `log.jsonl`, kind, step and seconds aside.
 
@@ -90,9 +97,12 @@ class Validation:
         figures |= {"code_usage": self.code_usage, "perplexity": self.perplexity, "code_count": self.code_count}
         return {name: value for name, value in figures.items() if finite(value) is not None} | {
             "validation_seconds": self.seconds,
+            "psnr_by_place": all_finite(self.psnr_by_place()),
             "protocol": self.protocol,
             "skipped_files": list(self.skipped),
-            "files": [vars(file) | {"psnr": finite(file.psnr)} for file in self.files],
+            "files": [
+                vars(file) | {"psnr": finite(file.psnr), "places": all_finite(file.places)} for file in self.files
+            ],
         }
 
     def write_pictures(self, folder: Path, step: int) -> Path:
@@ -221,12 +231,14 @@ class Validator:
         for source in self.sources:
             shown = source.frames // 2
             film: list[tuple[np.ndarray, np.ndarray]] = []
-            measure = _Measure(self.lpips, tokenizer.device)
+            measure = _Measure(source, self.lpips, tokenizer.device)
             used = None if codes is None else CodeUsage(codes.vocab_size)
             try:
                 for index, (original, result) in enumerate(reconstructed(tokenizer, source.read(), used)):
                     if index > 0 or self.first_frame or source.kind == "image":
                         measure.update(original, result)
+                    else:
+                        measure.error.skip()
                     if index == shown and source in pictured:
                         samples.append(Sample(source.picture_label(shown), original, result))
                     if source in filmed:
@@ -234,7 +246,7 @@ class Validator:
             except MediaError as error:
                 skipped.append(str(error))
                 continue
-            results.append(measure.of(source))
+            results.append(measure.result())
             if codes is not None and used is not None:
                 codes.merge(used)
             if film:
@@ -268,13 +280,15 @@ class Validator:
 class _Measure:
     """The figures of one file, frame by frame, in constant memory."""
 
-    def __init__(self, lpips: LPIPS | None, device: torch.device) -> None:
-        self.quality = RunningQuality()
+    def __init__(self, source: _Source, lpips: LPIPS | None, device: torch.device) -> None:
+        self.source = source
+        self.error, self.similarity = ErrorByPlace(), RunningSSIM()
         self.lpips, self.device = lpips, device
         self.distances = 0.0
 
     def update(self, original: np.ndarray, result: np.ndarray) -> None:
-        self.quality.update(original, result)
+        self.error.update(original, result)
+        self.similarity.update(original, result)
         if min(original.shape[:2]) < MINIMUM_SIZE:
             self.lpips = None
         if self.lpips is not None:
@@ -283,10 +297,13 @@ class _Measure:
             with torch.no_grad():
                 self.distances += float(self.lpips(outcome, source))
 
-    def of(self, source: _Source) -> FileQuality:
-        frames = self.quality.frames
-        lpips = None if self.lpips is None else self.distances / frames
-        return FileQuality(source.label, source.kind, frames, self.quality.psnr, self.quality.ssim, lpips)
+    def result(self) -> FileQuality:
+        whole, label, kind = self.error.whole, self.source.label, self.source.kind
+        lpips = None if self.lpips is None else self.distances / whole.frames
+        places = {name: error.psnr for name, error in self.error.places.items()} if kind == "video" else {}
+        reached = {name: value for name, value in places.items() if value is not None}
+        decibels = psnr(whole.squared_error, whole.values)
+        return FileQuality(label, kind, whole.frames, decibels, self.similarity.ssim, lpips, reached)
 
 
 def reconstructed(
@@ -333,6 +350,11 @@ def spread(items: Sequence[Any], most: int | None) -> list[Any]:
     if most is None or most >= len(items):
         return list(items)
     return [items[i * len(items) // most] for i in range(most)]
+
+
+def all_finite(values: dict[str, float]) -> dict[str, float]:
+    """Without what JSON cannot hold: the PSNR of a reconstruction without error."""
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def finite(value: float | None) -> float | None:
