@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import time
+import zipfile
 from fractions import Fraction
 
 import pytest
+import torch
 from refusals import refused
 from small import fresh
 
 from cosmotok import Tokenizer
 from cosmotok.checkpoint.native import is_native_file, is_native_folder
-from cosmotok.errors import CheckpointError
+from cosmotok.errors import CheckpointError, CosmotokError, UnknownModelError
 from cosmotok.export import ProgramTokenizer
+from cosmotok.families import find, is_known
 from cosmotok.foreign import one_line, parse_fraction, parse_json, read_json, whole_number
 
 
@@ -131,8 +135,7 @@ def test_shapes_beyond_all_bounds(shape, folder):
     refused(lambda: Tokenizer.from_pretrained(folder), str(folder), error=CheckpointError)
 
 
-@pytest.mark.parametrize("file", ["../encoder.pt2", "/etc/passwd", "a/b.pt2", 5])
-def test_a_manifest_names_files_beside_it(file, folder):
+def write_manifest(folder, file):
     manifest = {
         "manifest_version": 1,
         "config": json.loads((folder / "config.json").read_text()),
@@ -142,4 +145,117 @@ def test_a_manifest_names_files_beside_it(file, folder):
         "state": {},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("file", ["../encoder.pt2", "/etc/passwd", "a/b.pt2", 5])
+def test_a_manifest_names_files_beside_it(file, folder):
+    write_manifest(folder, file)
     refused(lambda: ProgramTokenizer(folder), "manifest.json", "not a valid manifest", error=CheckpointError)
+
+
+class Payload:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_name_runs_no_program(folder, tmp_path):
+    """torch.export.load unpickles a program's sample inputs, whatever they are."""
+
+    class Identity(torch.nn.Module):
+        def forward(self, x):
+            return (x,)
+
+    torch.export.save(torch.export.export(Identity(), (torch.zeros(1),)), tmp_path / "good.pt2")
+    pickled = io.BytesIO()
+    torch.save(Payload(tmp_path / "ran"), pickled)
+    with zipfile.ZipFile(tmp_path / "good.pt2") as good, zipfile.ZipFile(folder / "encoder.pt2", "w") as bad:
+        for name in good.namelist():
+            bad.writestr(name, pickled.getvalue() if "sample_inputs" in name else good.read(name))
+    write_manifest(folder, "encoder.pt2")
+    refused(lambda: find(str(folder)).load().encode(torch.zeros(1, 3, 1, 16, 16)), str(folder), "can run code")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_path_is_no_known_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert is_known("cv4x8x8-tiny@int8")
+    (tmp_path / "cv4x8x8-tiny@int8").mkdir()
+    assert not is_known("cv4x8x8-tiny@int8")
+
+
+@pytest.mark.parametrize("name", ["~no such user/x", "x" * 300, "loop", "a\0b", "\ud800", "loop/x"], ids=ascii)
+def test_names_that_cannot_be_looked_up(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    for whole in (name, f"diffusers:{name}", f"published:{name}"):
+        refused(lambda whole=whole: find(whole), "cannot be looked up")
+    with pytest.raises(CosmotokError, match="loop"):
+        find("klt:4x8x8:16", fit=tmp_path / "loop")
+
+
+# diffusers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("autoencoder")
+    pytest.importorskip("diffusers").AutoencoderKL(
+        block_out_channels=(8,), norm_num_groups=4, latent_channels=2
+    ).save_pretrained(folder)
+    return folder
+
+
+VAES = {
+    "nested": "[" * 100_000,
+    "list": "[]",
+    "digits": '{"_class_name": "AutoencoderKL", "latent_channels": ' + "9" * 5000 + "}",
+    "blocks": {"layers_per_block": 10**6},
+    "widths": {"block_out_channels": 5},
+    "stages": {"block_out_channels": [8] * 70},
+    "kinds": {"down_block_types": ["os.system"]},
+    "groups": {"norm_num_groups": 0},
+    "weights": {"latent_channels": 3},
+    "absent": {"layers_per_block": 2},
+    "class": {"_class_name": ["AutoencoderKL"]},
+    "terminal": {"_class_name": "\x1b[31m\n" * 1000},
+    "factor": {"_class_name": "AutoencoderKLWan", "scale_factor_spatial": "x"},
+    "infinite": {"_class_name": "AutoencoderKLWan", "scale_factor_temporal": 10**30},
+}
+
+
+@pytest.mark.parametrize("name", VAES)
+def test_configs_of_diffusers(name, autoencoder, tmp_path):
+    folder = shutil.copytree(autoencoder, tmp_path / "vae")
+    path, change = folder / "config.json", VAES[name]
+    whole = json.loads(path.read_text())
+    path.write_text(change if isinstance(change, str) else json.dumps(whole | change))
+    begin = time.monotonic()
+    message = refused(lambda: find(f"diffusers:{folder}").load(), str(folder), error=CosmotokError)
+    assert time.monotonic() - begin < 5
+    assert message.isprintable()
+    assert len(message) < 3 * len(str(path)) + 600
+
+
+def test_files_of_diffusers_that_are_none(autoencoder, tmp_path):
+    folder = shutil.copytree(autoencoder, tmp_path / "vae")
+    os.mkfifo(folder / "pipe.json")
+    (folder / "folder.bin").mkdir()
+    assert len(find(f"diffusers:{folder}").load().fingerprint) == 16
+    (folder / "config.json").unlink()
+    os.mkfifo(folder / "config.json")
+    refused(lambda: find(f"diffusers:{folder}"), "is a pipe", error=CheckpointError)
+    for name in ("", "./nothing", "~/nothing", "/nothing"):
+        refused(lambda name=name: find(f"diffusers:{name}"), "unknown model", error=UnknownModelError)
+
+
+def test_weights_of_diffusers_run_no_code(autoencoder, tmp_path):
+    folder = shutil.copytree(autoencoder, tmp_path / "vae")
+    (folder / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save({"a": Payload(tmp_path / "ran")}, folder / "diffusion_pytorch_model.bin")
+    refused(lambda: find(f"diffusers:{folder}").load(), str(folder), error=CheckpointError)
+    assert not (tmp_path / "ran").exists()

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refused
 from small import KINDS, clip, fresh, time_axis
 from torch import Tensor
 from typer.testing import CliRunner
@@ -21,6 +22,7 @@ from cosmotok import Tokenizer
 from cosmotok.checkpoint.calibration import Calibration
 from cosmotok.cli import app
 from cosmotok.errors import CheckpointError, InputError
+from cosmotok.families import find
 from cosmotok.kernels import int8
 from cosmotok.kernels.int8 import Grid, PointwiseInt8, SpatialInt8, TemporalInt8, UpsampledInt8
 from cosmotok.media import write_image
@@ -376,3 +378,8 @@ def test_real_pictures_lose_at_most_a_tenth_of_a_decibel(name):
     assert len(losses) == 6
     assert any(losses)
     assert sum(losses) / len(losses) <= 0.1
+
+
+def test_one_precision_is_asked_for():
+    refused(lambda: find("dv4x8x8-tiny@compiled", precision="int8"), "asks for compiled", "leave one of them out")
+    assert find("dv4x8x8-tiny@int8", precision="int8").name == "dv4x8x8-tiny@int8"

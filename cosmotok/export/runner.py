@@ -182,6 +182,8 @@ class OnnxTokenizer(ExportedTokenizer):
 class ProgramTokenizer(ExportedTokenizer):
     """An export to `torch.export`, run by torch: the network as one flat graph, without cosmotok's code.
 
+    PyTorch unpickles parts of a program's file, so loading it can run code: only for programs that you made or trust.
+
     Args:
         folder: what `export(..., to="torch-export")` wrote.
 

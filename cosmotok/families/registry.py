@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cosmotok.config import find_model
 from cosmotok.errors import InputError, UnknownModelError
+from cosmotok.foreign import one_line
 
 if TYPE_CHECKING:
     from cosmotok.interface import Model
@@ -67,7 +69,19 @@ def register(name: str, family: Family) -> None:
 
 
 def family_of(name: str) -> Family:
-    """The family whose a model's name is."""
+    """The family whose a model's name is.
+
+    Raises:
+        InputError: for what cannot even be looked up: too long, in a circle of links, of an unknown user, and so on.
+    """
+    for text in (name, name.partition(":")[2]):
+        try:
+            Path(text).expanduser().stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or one_line(error)
+            raise InputError(f"model {one_line(name)}: cannot be looked up ({reason}); check the path") from None
     for key, family in FAMILIES.items():
         if key != "cosmos" and family.claims(name):
             return family
@@ -107,7 +121,7 @@ def is_known(name: str) -> bool:
     """Whether `name` means a bundled or published model, rather than some path or anyone's repository."""
     plain = name.partition("@")[0]
     try:
-        return bool(find_model(plain)) and not Path(plain).exists()
+        return bool(find_model(plain)) and not os.path.lexists(plain) and not os.path.lexists(name)
     except UnknownModelError:
         return plain.lower() in map(str.lower, known_names())
 

@@ -112,6 +112,8 @@ def find_cosmos(request: Request) -> CosmosModel:
     source, _, asked = name.partition("@")
     if Path(name).expanduser().exists():  # a path may hold an @
         source, asked = name, ""
+    if asked and request.precision not in (None, asked):
+        raise InputError(f"{name}: asks for {asked}, and --precision for {request.precision}; leave one of them out")
     precision = asked or request.precision or "float32"
     label = source if precision == "float32" else f"{source}@{precision}"
     model = CosmosModel(label, source, None, request.variant, precision, request.stand_in)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,15 +16,19 @@ from torch import Tensor, nn
 
 from cosmotok.checkpoint import diffusers as exchange
 from cosmotok.config import suggest
-from cosmotok.errors import CheckpointError, UnknownModelError
+from cosmotok.errors import CheckpointError, CosmotokError, UnknownModelError
 from cosmotok.families.cosmos.model import SEED, CosmosModel
 from cosmotok.families.diffusers.peers import PEERS, PREFIX, Peer, import_diffusers
 from cosmotok.families.registry import Request
+from cosmotok.foreign import one_line, read_json, whole_number
 from cosmotok.interface import Clip, Model, NetworkTokenizer
 from cosmotok.network import StreamState
 from cosmotok.spec import TokenizerSpec
 
 __all__ = ["DiffusersModel", "DiffusersTokenizer", "find_diffusers"]
+
+DEEPEST, STAGES = 64, 8
+"""Layers of a stage and stages, at most, of a config that is built."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +94,25 @@ class DiffusersModel(Model):
             digest.update(f"{self.name} {self.source} {self.subfolder}".encode())
         else:
             for path in sorted((folder / self.subfolder).glob("*")):
-                if path.suffix in (".json", ".safetensors", ".bin"):
-                    digest.update(path.name.encode())
-                    digest.update(path.read_bytes())
+                if path.suffix in (".json", ".safetensors", ".bin") and path.is_file():
+                    digest.update(os.fsencode(path.name))
+                    with path.open("rb") as file:
+                        while piece := file.read(2**24):
+                            digest.update(piece)
         return digest.hexdigest()[:16]
 
     def load(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> DiffusersTokenizer:
         kind = class_of(self.peer)
         if self.source:
             with self.found():
-                network = kind.from_pretrained(self.source, subfolder=self.subfolder or None)
+                network, loaded = kind.from_pretrained(
+                    self.source, subfolder=self.subfolder or None, output_loading_info=True
+                )
+            if absent := loaded["missing_keys"]:  # which diffusers makes up
+                raise CheckpointError(
+                    f"{self.source}: {len(absent)} tensors that its config.json asks for are not there, such as "
+                    f"{sorted(absent)[0]}; get the files of one model"
+                )
         elif self.weights_of is not None:
             network = kind.from_config(self.config)
             network.load_state_dict(exchange.tensors_to_diffusers(self.weights_of.plain().to_checkpoint()))
@@ -120,13 +134,16 @@ class DiffusersModel(Model):
 
     @contextmanager
     def found(self) -> Iterator[None]:
-        """Raises CheckpointError where diffusers does not find the model, or cannot read it."""
+        """Raises CheckpointError where diffusers does not find the model, or cannot make it of what is there."""
         try:
             yield
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())
+        except (CosmotokError, MemoryError):
+            raise
+        except Exception as error:  # of any class: its code meets a config that nobody has checked
+            here = Path(self.source or "no such folder").is_dir()
             raise CheckpointError(
-                f"{self.source or self.name}: cannot be loaded ({reason}); check the network, or pass {PREFIX}FOLDER"
+                f"{self.source or self.name}: cannot be loaded ({one_line(error, 300)}); "
+                + ("check its config.json and weights" if here else f"check the network, or pass {PREFIX}FOLDER")
             ) from None
 
 
@@ -240,7 +257,7 @@ def find_diffusers(request: Request) -> DiffusersModel:
                 f"{label}: no published weights of diffusers' format are known; give {PREFIX}PATH, a folder or Hub id"
             )
         return DiffusersModel(label, peer, *peer.hub)
-    if not path.is_dir() and asked.count("/") != 1:
+    if not asked or (not path.is_dir() and (asked.count("/") != 1 or asked.startswith((".", "/", "~")))):
         raise UnknownModelError(
             f"unknown model {name!r}{suggest(asked, by_lower.values())} (peers are "
             f"{', '.join(PEERS)}; {PREFIX}PATH takes a folder or Hub id)"
@@ -248,14 +265,15 @@ def find_diffusers(request: Request) -> DiffusersModel:
     source = str(path) if path.is_dir() else asked
     subfolder, config = published_config(source)
     kinds = {known.cls: known for known in PEERS.values()}
-    if config.get("_class_name") not in kinds:
-        raise UnknownModelError(
-            f"{name}: holds a {config.get('_class_name', 'model of no known class')}; expected one of "
-            f"{', '.join(kinds)}"
-        )
-    peer = kinds[config["_class_name"]]
+    kind = str(config.get("_class_name", "model of no known class"))
+    if kind not in kinds:
+        raise UnknownModelError(f"{name}: holds a {one_line(kind)}; expected one of {', '.join(kinds)}")
+    peer = kinds[kind]
     class_of(peer)
-    return DiffusersModel(PREFIX + asked, fitted(peer, config), source, subfolder)
+    try:
+        return DiffusersModel(PREFIX + asked, fitted(peer, config), source, subfolder)
+    except ValueError as error:
+        raise CheckpointError(f"{name}: config.json: {error}; it is no autoencoder's") from None
 
 
 def published_config(source: str) -> tuple[str, Mapping[str, Any]]:
@@ -264,23 +282,39 @@ def published_config(source: str) -> tuple[str, Mapping[str, Any]]:
     reason = ""
     for subfolder in ("", "vae"):
         try:
-            config: Mapping[str, Any] = any_class.load_config(source, subfolder=subfolder or None)
+            if Path(source).is_dir():
+                config = read_json(Path(source) / subfolder / "config.json")
+            else:
+                config = any_class.load_config(source, subfolder=subfolder or None)
+            if not isinstance(config, Mapping):
+                raise ValueError("config.json: expected an object")
         except (OSError, ValueError) as error:
-            reason = reason or str(error).strip().partition("\n")[0]
+            reason = reason or one_line(error, 200)
             continue
         return subfolder, config
     raise CheckpointError(f"{PREFIX}{source}: no config.json of an autoencoder there, nor in vae/ ({reason})")
 
 
 def fitted(peer: Peer, config: Mapping[str, Any]) -> Peer:
-    """`peer` with the compression factors that a config tells."""
+    """`peer` with the compression factors that a config tells.
+
+    Raises:
+        ValueError: for factors that none has, or more layers than can be built in a moment.
+    """
+    for key, value in config.items():
+        if "layers" in key or "blocks" in key:
+            for number in value if isinstance(value, list) else [value]:
+                if isinstance(number, int | float):
+                    whole_number(one_line(key), number, 0, DEEPEST)
     time = config.get("temporal_compression_ratio") or config.get("scale_factor_temporal")
     space = config.get("spatial_compression_ratio") or config.get("scale_factor_spatial")
     widths = config.get("block_out_channels") or config.get("encoder_block_out_channels")
+    if widths is not None and not (isinstance(widths, list) and 1 <= len(widths) <= STAGES):
+        raise ValueError(f"block_out_channels: expected a list of 1 to {STAGES} widths, got {one_line(widths)}")
     if peer.images and widths:
         space = 2 ** (len(widths) - 1)
-    found = replace(peer, published="", space=int(space or peer.space))
-    return found if peer.images else replace(found, time=int(time or peer.time))
+    found = replace(peer, published="", space=whole_number("spatial factor", space or peer.space, 1, 2**STAGES))
+    return found if peer.images else replace(found, time=whole_number("temporal factor", time or peer.time, 1, 64))
 
 
 def class_of(peer: Peer) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,7 +71,8 @@ def import_diffusers() -> Any:
         import diffusers
     except ImportError:
         raise MissingExtraError('measuring peers needs diffusers: pip install "diffusers>=0.34"') from None
-    diffusers.utils.logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", "The `local_dir_use_symlinks` argument", UserWarning)  # diffusers passes it
+    diffusers.utils.logging.set_verbosity(logging.CRITICAL)  # errors are raised, too
     diffusers.utils.logging.disable_progress_bar()
     return diffusers
 

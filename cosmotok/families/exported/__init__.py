@@ -1,4 +1,4 @@
-"""Folders that `cosmotok export` wrote, run by ONNX Runtime or as exported programs."""
+"""Folders of ONNX that `cosmotok export` wrote."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ import torch
 
 from cosmotok.config import TokenizerConfig
 from cosmotok.errors import InputError
-from cosmotok.export.exporter import RUNNERS
-from cosmotok.export.runner import ExportedTokenizer, read_manifest
+from cosmotok.export.runner import ExportedTokenizer, OnnxTokenizer, read_manifest
+from cosmotok.foreign import one_line
 from cosmotok.interface import Model
 from cosmotok.spec import TokenizerSpec
 
@@ -34,7 +34,10 @@ class ExportedModel(Model):
     def load(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> ExportedTokenizer:
         if torch.device(device or "cpu").type != "cpu" or dtype not in (None, torch.float32):
             raise InputError(f"{self.name}: an export runs on the CPU in float32; pass --device cpu --dtype float32")
-        runner = RUNNERS.get(read_manifest(self.folder)["to"])
-        if runner is None:
-            raise InputError(f"{self.name}: expected an export to {' or '.join(RUNNERS)}")
-        return runner(self.folder)
+        made_for = read_manifest(self.folder)["to"]
+        if made_for != OnnxTokenizer.to:  # torch.export.load unpickles, and evaluates formulas
+            raise InputError(
+                f"{self.name}: expected an export to {OnnxTokenizer.to}, got one to {one_line(made_for)}; loading "
+                "torch.export programs can run code, so only cosmotok.export.ProgramTokenizer does it"
+            )
+        return OnnxTokenizer(self.folder)

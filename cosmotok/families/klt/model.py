@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ class KLT(Model):
             )
         if not 1 <= components <= values:
             raise InputError(f"{name}: expected 1 to {values} components of a block of {values} values")
-        mean, directions = fitted(block, components, folder.resolve(), clips)
+        mean, directions = fitted(block, components, Path(os.path.realpath(folder)), clips)
         return cls(name, block, mean, directions, clips)
 
     @property
