@@ -416,7 +416,7 @@ def test_an_autoencoder_whose_weights_are_gone_is_named(autoencoders, data, tmp_
     (contestant,) = find_contestants([f"diffusers:{tmp_path / 'image'}"])
     (tmp_path / "image/diffusion_pytorch_model.safetensors").unlink()
     (model,) = compare([contestant], data, Options(jobs=1)).models
-    assert model.error is not None and "cannot be loaded" in model.error and "pass diffusers:FOLDER" in model.error
+    assert model.error is not None and "cannot be loaded" in model.error and "check the folder" in model.error
 
 
 # Names ----------------------------------------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ class DiffusersModel(Model):
             here = Path(self.source or "no such folder").is_dir()
             raise CheckpointError(
                 f"{self.source or self.name}: cannot be loaded ({one_line(error, 300)}); "
-                + ("check its config.json and weights" if here else f"check the network, or pass {PREFIX}FOLDER")
+                + ("check the folder" if here else f"check the network, or pass {PREFIX}FOLDER")
             ) from None
 
 
