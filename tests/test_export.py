@@ -39,6 +39,8 @@ def exported(tmp_path_factory) -> Iterator[Exporter]:
     trace.propagate = False
 
     def make(kind: str, to: str, *parts: str) -> ExportedTokenizer:
+        if to == "onnx" and torch.__version__.startswith("2.6."):
+            pytest.skip("PyTorch 2.6 cannot, and says so")
         key = (kind, to, parts)
         if key not in made:
             folder = tmp_path_factory.mktemp("export") / "out"

@@ -21,6 +21,8 @@ from cosmotok.writing import OutputFile
 __all__ = ["FORMATS", "require_onnx", "write_graph"]
 
 OPSET = 18
+LARGEST = 1 << 30
+"""Of a free size. Older PyTorch makes a constraint of it that sums of sizes fit into 64 bits, unless that is clear."""
 # Of the examples that are traced: all different, and none is 0 or 1, which torch.export would take for constants.
 EXAMPLE = {"batch": 2, "latent_frames": 4, "latent_height": 3, "latent_width": 5, "past": 7}
 
@@ -57,7 +59,7 @@ def write_graph(graph: Graph, to: str, file: OutputFile) -> None:
 @torch.no_grad()
 def capture(graph: Graph) -> ExportedProgram:
     """The graph as `torch.export` sees it, free in all the axes of `AXES`."""
-    dims = {name: Dim(name, min=least) for name, least in AXES.items()}
+    dims = {name: Dim(name, min=least, max=LARGEST) for name, least in AXES.items()}
     arguments = _grouped([port.zeros(EXAMPLE) for port in graph.inputs])
     shapes = _grouped([port.dims(dims) for port in graph.inputs])
     program = torch.export.export(graph.module, arguments, dynamic_shapes=shapes, strict=False)
