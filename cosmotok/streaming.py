@@ -20,6 +20,7 @@ from torch import Tensor
 
 from cosmotok.checks import check_tokens, check_video
 from cosmotok.errors import InputError
+from cosmotok.foreign import one_line
 from cosmotok.network import StreamState
 from cosmotok.spec import TokenizerSpec
 
@@ -53,10 +54,11 @@ class _Stream:
     axis: int
 
     def __init__(self, tokenizer: Steps, attention_context: int | None) -> None:
-        whole = type(attention_context) is int and attention_context >= 1
+        whole = type(attention_context) is int and 1 <= attention_context < 2**31
         if attention_context is not None and not whole:
             raise InputError(
-                f"attention_context={attention_context!r}: expected at least 1 latent frame, or None for all"
+                f"attention_context={one_line(attention_context)}: expected at least 1 latent frame, fewer than 2^31, "
+                "or None for all"
             )
         self._tokenizer, self.spec = tokenizer, tokenizer.spec
         self.state = StreamState(attention_context)

@@ -10,6 +10,7 @@ import time
 import zipfile
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from refusals import refused
@@ -17,10 +18,12 @@ from small import fresh
 
 from cosmotok import Tokenizer
 from cosmotok.checkpoint.native import is_native_file, is_native_folder
+from cosmotok.cli import app
 from cosmotok.errors import CheckpointError, CosmotokError, UnknownModelError
 from cosmotok.export import ProgramTokenizer
 from cosmotok.families import find, is_known
 from cosmotok.foreign import one_line, parse_fraction, parse_json, read_json, whole_number
+from cosmotok.media import write_image
 
 
 def test_one_line():
@@ -196,6 +199,24 @@ def test_names_that_cannot_be_looked_up(name, tmp_path, monkeypatch):
         refused(lambda whole=whole: find(whole), "cannot be looked up")
     with pytest.raises(CosmotokError, match="loop"):
         find("klt:4x8x8:16", fit=tmp_path / "loop")
+
+
+def test_a_variant_leads_into_no_other_folder(folder, tmp_path):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"variant": "../../up"}))
+    (tmp_path / "a").mkdir()
+    write_image(tmp_path / "a/photo.png", np.zeros((16, 16, 3), np.uint8))
+    app(["reconstruct", str(tmp_path / "a/photo.png"), "-m", str(folder)], standalone_mode=False)
+    assert {p.name for p in (tmp_path / "a").iterdir()} == {"photo.png", "photo...-..-up.png"}
+
+
+def test_attention_contexts_that_no_stream_has(tmp_path):
+    for context in (2**31, 10**24, 10**5000):
+        refused(lambda c=context: fresh("cv4x8x8").stream_encoder(attention_context=c), "fewer than 2^31")
+    write_image(tmp_path / "photo.png", np.zeros((16, 16, 3), np.uint8))
+    for context in ("9" * 30, "9" * 5000):
+        arguments = ["encode", str(tmp_path / "photo.png"), "--attention-context", context]
+        refused(lambda a=arguments: app(a, standalone_mode=False), "expected a number")
 
 
 # diffusers ----------------------------------------------------------------------------------------------------------

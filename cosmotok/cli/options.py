@@ -117,11 +117,14 @@ def size_of(text: str | None) -> tuple[int, int] | None:
 
 def context_of(text: str) -> int | None:
     from cosmotok.errors import InputError
+    from cosmotok.foreign import one_line
 
     if text == "all":
         return None
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise InputError(f"--attention-context {text}: expected a number of latent frames from 1, or 'all'")
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) < 1:
+        raise InputError(
+            f"--attention-context {one_line(text)}: expected a number of latent frames from 1 to 999999999, or 'all'"
+        )
     return int(text)
 
 
@@ -142,9 +145,13 @@ def default_output(source: Path, name: str, count: int | None) -> Path:
 
 
 def beside_or_here(source: Path, name: str) -> Path:
-    """`name` in the source's folder, or in this one where that cannot be written."""
+    """`name` in the source's folder, or in this one where that cannot be written.
+
+    A model's variant is a part of it, which a stranger's config tells: it leads into no other folder.
+    """
     import os
 
+    name = re.sub(r"[/\\:]", "-", name)
     folder = source.resolve().parent
     return (source.parent if os.access(folder, os.W_OK) else Path()) / name
 
