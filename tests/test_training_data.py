@@ -31,7 +31,7 @@ from cosmotok.training.data import Batch, DataOptions, TrainingData, check_data,
 from cosmotok.training.data import shards as shard_module
 from cosmotok.training.data.cache import ClipCache
 from cosmotok.training.data.clips import ClipReader, choose_frames, random_crop, scaled_size
-from cosmotok.training.data.options import bucket_sizes
+from cosmotok.training.data.options import MotionOptions, bucket_sizes
 from cosmotok.training.data.plan import Plan
 
 # Files -------------------------------------------------------------------------------------------------------------
@@ -566,6 +566,16 @@ def test_too_many_broken_files_end_the_run(tmp_path: Path, share: float, bad: in
             take(data(chosen), 20)
     else:
         take(data(chosen), 20)
+
+
+def test_photos_in_front_of_others_do_not_spoil_them(tmp_path: Path) -> None:
+    for number in range(7):
+        write_picture(tmp_path / f"{number}.png", 30 * number)
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    chosen = options(tmp_path, motion=MotionOptions(share=1.0, layers=4), image_every=0, max_broken=0.5)
+    watched = data(chosen)
+    take(watched, 12)
+    assert set(watched.broken) == {str(tmp_path / "bad.png")}
 
 
 def test_nothing_but_broken_files(tmp_path: Path) -> None:

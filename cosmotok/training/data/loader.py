@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
@@ -356,24 +356,35 @@ class _Maker(Dataset[Any]):
         moving = frames > 1 and (self.items[index].kind == "image" or rng.random() < self.motion.share)
         if moving and self.items[index].kind == "video":
             index = int(rng.choice(self.stills))
+        if not moving:
+            return self._readable(
+                index, use.groups[group], rng, broken, lambda n: self.reader.read(n, frames, size, rng, swing=past > 0)
+            )
+        others = rng.choice(self.stills, photos_needed(self.motion, rng) - 1)
+        photos = [
+            self._readable(int(n), self.stills, rng, broken, lambda number: self.reader.still(number, size, rng))
+            for n in (index, *others)
+        ]
+        clip = moving_clip([pixels for _, pixels in photos], frames, size, self.motion, rng, past=past)
+        return photos[0][0], clip
+
+    def _readable(
+        self,
+        index: int,
+        others: np.ndarray,
+        rng: np.random.Generator,
+        broken: dict[str, str],
+        read: Callable[[int], np.ndarray],
+    ) -> tuple[str, np.ndarray]:
+        """The key of the file `index`, or of one of `others` where it cannot be read, and what `read` makes of it."""
         for _ in range(_TRIES):
             item = self.items[index]
             try:
-                if moving:
-                    return item.key, self._moving(index, frames, past, size, rng)
-                return item.key, self.reader.read(index, frames, size, rng, swing=past > 0)
+                return item.key, read(index)
             except MediaError as error:
                 broken[item.key] = " ".join(str(error).split())
-                index = int(rng.choice(self.stills if moving else use.groups[group]))
+                index = int(rng.choice(others))
         raise InputError(f"data.train: {_TRIES} files in a row cannot be read; the last one: {broken[item.key]}")
-
-    def _moving(
-        self, index: int, frames: int, past: int, size: tuple[int, int], rng: np.random.Generator
-    ) -> np.ndarray:
-        """A clip of the photo `index`, and others in front of it."""
-        others = rng.choice(self.stills, photos_needed(self.motion, rng) - 1)
-        photos = [self.reader.still(int(number), size, rng) for number in (index, *others)]
-        return moving_clip(photos, frames, size, self.motion, rng, past=past)
 
 
 def _ignore_interrupts(_: int) -> None:
