@@ -448,6 +448,13 @@ def test_several_sources_are_all_trained_on(photos, tmp_path, run):
     assert facts["steps_per_epoch"] == [2]
 
 
+def test_train_takes_paths_with_an_equals_sign_for_data(photos, tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(photos, "take=2")
+    facts = json.loads(run("train", "take=2", "seed=3", "--recipe", "ci8x8-tiny", *QUICK, "--dry-run", "--json")[1])
+    assert (facts["recipe"]["data"]["train"], facts["recipe"]["seed"]) == (["take=2"], 3)
+
+
 def test_export(tmp_path, run):
     from small import small
 

@@ -187,50 +187,44 @@ def test_terms_are_the_weighted_losses_of_each_discriminator(kind, frames):
         assert losses[f"discriminator_{name}"].item() == pytest.approx(expected.item(), rel=1e-5)
         expected = 0.01 * (F.relu(real - fake.mean()) ** 2).mean() + 0.01 * (F.relu(real.mean() - fake) ** 2).mean()
         assert losses[f"lecam_{name}"].item() == pytest.approx(expected.item(), rel=1e-4)
-        assert loss.readings[f"logit_real_{name}"].item() == pytest.approx(real.mean().item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("at", ["last layer", "reconstruction"])
 @pytest.mark.parametrize("frames", [1, 2])
-def test_adaptive_weight_is_the_ratio_of_gradient_norms(frames, at):
+def test_adaptive_weight_is_the_ratio_of_gradient_norms(frames):
     loss, generator = seeded(), Generator()
     reconstruction, others = step_of(generator, clip(frames, batch=2))
-    place = generator.last.weight if at == "last layer" else reconstruction
-    terms = loss.generator_terms(
-        reconstruction, clip(frames, batch=2), 0, others, generator.last.weight if at == "last layer" else None
-    )
+    terms = loss.generator_terms(reconstruction, clip(frames, batch=2), 0, others)
     plain = copy.deepcopy(loss)
     plain.options = options(adaptive=False, adversarial=1.0)
     total = sum(plain.generator_terms(reconstruction, clip(frames, batch=2), 0, others).values())
-    norms = [torch.autograd.grad(x, place, retain_graph=True)[0].square().sum().sqrt() for x in (others, total)]
+    norms = [torch.autograd.grad(x, reconstruction, retain_graph=True)[0].norm() for x in (others, total)]
     ratio = (norms[0] / (norms[1] + 1e-4)).item()
-    assert loss.readings["adaptive_weight"].item() == pytest.approx(ratio, rel=1e-5)
     weighted = sum(terms.values())
     assert weighted.item() == pytest.approx(0.2 * ratio * total.item(), rel=1e-4)
-    # the weight counts as a constant, so the pull at that place is 0.2 of all other losses'
-    pull = torch.autograd.grad(weighted, place)[0].norm().item()
+    # the weight counts as a constant, so the pull on the reconstruction is 0.2 of all other losses'
+    pull = torch.autograd.grad(weighted, reconstruction)[0].norm().item()
     assert pull == pytest.approx(0.2 * norms[0].item(), rel=0.05)
 
 
 def test_adaptive_weight_has_a_limit():
     loss, generator = seeded(adaptive_max=0.001), Generator()
     reconstruction, others = step_of(generator, clip(1))
-    loss.generator_terms(reconstruction, clip(1), 0, 1000 * others, generator.last.weight)
-    assert loss.readings["adaptive_weight"].item() == pytest.approx(0.001)
+    (term,) = loss.generator_terms(reconstruction, clip(1), 0, 1000 * others).values()
+    assert term.item() == pytest.approx(0.001 * unscaled(loss, reconstruction), rel=1e-5)
 
 
 def test_adaptive_weight_of_another_graph_is_refused():
     loss, generator = seeded(), Generator()
     reconstruction, _ = step_of(generator, clip(1))
     for wrong in (torch.zeros(()), step_of(Generator(), clip(1))[1]):
-        with pytest.raises(InputError, match="pass the reconstruction that the other losses were computed from"):
-            loss.generator_terms(reconstruction, clip(1), 0, wrong, generator.last.weight)
+        with pytest.raises(InputError, match="pass the one that the other losses were computed from"):
+            loss.generator_terms(reconstruction, clip(1), 0, wrong)
 
 
 def test_each_step_reaches_its_own_side_alone():
     loss, generator = seeded(lecam=0.1), Generator()
     reconstruction, others = step_of(generator, clip(2))
-    sum(loss.generator_terms(reconstruction, clip(2), 0, others, generator.last.weight).values()).backward()
+    sum(loss.generator_terms(reconstruction, clip(2), 0, others).values()).backward()
     assert all(p.grad.abs().sum() > 0 for p in generator.parameters())
     assert all(p.grad is None and p.requires_grad for p in loss.parameters())
 
@@ -269,7 +263,7 @@ def test_a_resumed_run_continues_bit_for_bit(tmp_path):
         for step in steps:
             source = clip(2, batch=2, seed=step)
             reconstruction, others = step_of(generator, source)
-            terms = loss.generator_terms(reconstruction, source, step, others, generator.last.weight)
+            terms = loss.generator_terms(reconstruction, source, step, others)
             for side, total in enumerate((others + sum(terms.values()), None)):
                 if side:
                     total = sum(loss.discriminator_loss(reconstruction, source, step).values())
@@ -305,11 +299,17 @@ def test_half_precision_networks_give_about_the_same_losses():
     for half in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             reconstruction, others = step_of(generator, clip(2))
-            terms = loss.generator_terms(reconstruction, clip(2), 0, others, generator.last.weight)
+            terms = loss.generator_terms(reconstruction, clip(2), 0, others)
             results.append(terms | copy.deepcopy(loss).discriminator_loss(reconstruction, clip(2), 0))
     for name, value in results[0].items():
         assert results[1][name].dtype == torch.float32
         assert results[1][name].item() == pytest.approx(value.item(), rel=0.05, abs=0.01)
+
+
+def unscaled(loss, reconstruction):
+    """The term of the discriminator of frames, weighted, without the adaptive weight."""
+    fake = loss.discriminators["2d"](reconstruction)
+    return loss.options.adversarial * generator_loss(loss.options.adversarial_loss, fake).item()
 
 
 def two_steps(rank, count, wrapped):
@@ -318,10 +318,10 @@ def two_steps(rank, count, wrapped):
     judge = nn.parallel.DistributedDataParallel(loss, find_unused_parameters=True) if wrapped else loss
     part = slice(rank * 4 // count, (rank + 1) * 4 // count)
     results = []
-    for frames, last_layer in ((2, generator.last.weight), (1, None)):
+    for frames in (2, 1):
         source = clip(frames, batch=4, seed=frames)[part]
         reconstruction, others = step_of(generator, source)
-        terms = loss.generator_terms(reconstruction, source, 0, others, last_layer)
+        terms = loss.generator_terms(reconstruction, source, 0, others)
         losses = judge(reconstruction, source, 0)
         loss.zero_grad(set_to_none=False)
         sum(losses.values()).backward()
@@ -331,7 +331,7 @@ def two_steps(rank, count, wrapped):
                 parameter.grad /= count
         results.append(
             {
-                "adaptive": loss.readings["adaptive_weight"],
+                "adaptive": terms["adversarial_2d"].detach() / unscaled(loss, reconstruction),
                 "losses": torch.stack([value.detach() for value in (*terms.values(), *losses.values())]),
                 "gradients": torch.cat([p.grad.flatten() for p in loss.parameters() if p.grad is not None]),
                 "means": torch.stack([buffer.clone() for buffer in loss.buffers()]),
@@ -352,8 +352,8 @@ def test_two_processes_do_what_one_does(wrapped, tmp_path):
     torch.multiprocessing.spawn(worker, (str(tmp_path), wrapped), nprocs=2)
     steps = [*(torch.load(tmp_path / f"{rank}.pt") for rank in range(2)), two_steps(0, 1, wrapped=False)]
     for first, second, alone in zip(*steps, strict=True):
-        for name in ("adaptive", "gradients", "means"):
-            torch.testing.assert_close(first[name], second[name], rtol=0, atol=0)
+        for name, difference in (("adaptive", 1e-5), ("gradients", 0), ("means", 0)):
+            torch.testing.assert_close(first[name], second[name], rtol=difference, atol=0)
             torch.testing.assert_close(first[name], alone[name], rtol=1e-3, atol=1e-5)
         mean = (first["losses"] + second["losses"]) / 2
         torch.testing.assert_close(mean, alone["losses"], rtol=1e-4, atol=1e-6)

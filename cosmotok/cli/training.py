@@ -43,9 +43,9 @@ def train(
     """
     from cosmotok.training import command
 
-    sources = [text for text in assignments or [] if "=" not in text]
+    sources = [text for text in assignments or [] if is_source(text)]
     changes = [f"data.train={sources!r}"] if sources else []
-    changes += [text for text in assignments or [] if "=" in text]
+    changes += [text for text in assignments or [] if not is_source(text)]
     if check_data:
         if not command.check_data(recipe, file=config, assignments=changes, as_json=json):
             raise typer.Exit(1)
@@ -53,3 +53,8 @@ def train(
         command.dry_run(recipe, file=config, assignments=changes, device=device, as_json=json)
     else:
         command.train(recipe, output=output, file=config, assignments=changes, resume=resume, device=device)
+
+
+def is_source(text: str) -> bool:
+    """Whether an argument names data rather than a change to the recipe: files and addresses may have a = in them."""
+    return "=" not in text or text.startswith(("http://", "https://")) or Path(text).exists()

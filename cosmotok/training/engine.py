@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine"]
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 class Engine:
@@ -229,7 +229,7 @@ class Engine:
             self.meter.add(means | {"psnr": psnr(means["mean_square"])})
         samples = stage.clips if batch.kind == "video" else stage.images
         elapsed = time.monotonic() - begin
-        self.meter.count(samples, elapsed, waited, not fine)
+        self.meter.count(samples, elapsed, waited)
         self.seconds = self.main_process_says(self.seconds + elapsed)
         if not fine:
             if self.adversarial is not None:  # its running means have seen what they should not have
@@ -484,6 +484,7 @@ def training_data(
         start_step=start_step,
         past=shape.past,
         temporal_factor=config.temporal_factor,
+        option=f"stages.{stage}.",
     )
 
 

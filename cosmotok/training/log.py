@@ -18,8 +18,6 @@ __all__ = ["Meter", "RunLog"]
 class Meter:
     """Sums since the last line; plain values, since they belong to the run's state."""
 
-    steps: int = 0
-    skipped: int = 0
     samples: int = 0
     seconds: float = 0.0
     waited: float = 0.0
@@ -34,10 +32,8 @@ class Meter:
             entry[0] += value
             entry[1] += 1
 
-    def count(self, samples: int, seconds: float, waited: float, skipped: bool) -> None:
+    def count(self, samples: int, seconds: float, waited: float) -> None:
         """A step of the run."""
-        self.steps += 1
-        self.skipped += skipped
         self.samples += samples
         self.seconds += seconds
         self.waited += waited

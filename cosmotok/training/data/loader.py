@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import signal
 import sys
 import threading
@@ -78,6 +77,7 @@ class TrainingData:
         spatial_factor: heights and widths of crops are multiples of it.
         past: frames that a clip's stream may have seen before, at most; 0: every clip begins its stream.
         temporal_factor: of frames that go together; `past` and `frames` are 1 + a multiple of it.
+        option: what stands before `clips` and `images` where one sets them, for messages.
         rank, world: which one of how many processes this is.
         start_step: the step at which the first epoch begins, where a run changes its data on the way.
 
@@ -101,8 +101,10 @@ class TrainingData:
         start_step: int = 0,
         past: int = 0,
         temporal_factor: int = 1,
+        option: str = "",
     ) -> None:
         self.options, self.rank, self.world, self.start_step = options, rank, world, start_step
+        self.option = option
         self.items = find_items(options.train, downloads=options.downloads)
         self.broken: dict[str, str] = {}
         """By file, why it could not be read; of all batches so far."""
@@ -144,7 +146,7 @@ class TrainingData:
     def _use(
         self, kind: str, chosen: np.ndarray, sizes: list[tuple[int, int]], frames: int, batch: int, seed: int
     ) -> _Use:
-        name = {"video": "clips", "image": "images"}[kind]
+        name = self.option + {"video": "clips", "image": "images"}[kind]
         if batch < 1 or batch % self.world:
             raise InputError(
                 f"{name}={batch}: cannot be divided by {self.world} processes; choose a multiple of {self.world}"
@@ -187,8 +189,9 @@ class TrainingData:
 
     def _made(self, start: int) -> Iterator[_Made | _Failure]:
         workers = self.options.workers
-        # Forked workers share the cache, and start at once. Their own generator leaves the run's random numbers alone.
-        fork = "fork" in multiprocessing.get_all_start_methods()
+        # Forked workers share the cache, and start at once; macOS's own libraries do not survive a fork. Their own
+        # generator leaves the run's random numbers alone.
+        fork = sys.platform == "linux"
         before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
         loader = iter(
             DataLoader(

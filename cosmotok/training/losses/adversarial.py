@@ -91,27 +91,18 @@ class AdversarialLoss(nn.Module):
             }
         )
         self.lecam = nn.ModuleDict({name: LeCam(options.lecam_decay) for name in options.discriminators})
-        self.readings: dict[str, Tensor] = {}
-        """Of the last calls, for logs: mean logits, and the adaptive weight."""
 
-    def generator_terms(
-        self,
-        reconstruction: Tensor,
-        source: Tensor,
-        step: int,
-        others: Tensor,
-        last_layer: nn.Parameter | None = None,
-    ) -> dict[str, Tensor]:
+    def generator_terms(self, reconstruction: Tensor, source: Tensor, step: int, others: Tensor) -> dict[str, Tensor]:
         """The weighted term of each discriminator; none before `adversarial_start` or at weight 0.
 
         With `adaptive`, they are scaled by |gradient of others| / (|gradient of the terms' sum| + 1e-4), at most
-        `adaptive_max` (Esser et al. 2021): at weight 1, they pull as hard as all other losses together.
+        `adaptive_max` (Esser et al. 2021): at weight 1, they pull as hard as all other losses together. Gradients are
+        compared at the reconstruction rather than at the decoder's last layer, as frozen, sharded and compiled decoders
+        need it.
 
         Args:
             reconstruction: (B, 3, T, H, W) in [-1, 1], in the graph; source: the same shape.
             others: the sum of all other losses, in the graph, of this very `reconstruction`.
-            last_layer: the weight of the decoder's last layer, at which gradients are compared; None compares them at
-                the reconstruction, which also does for frozen, sharded or compiled decoders.
 
         Raises:
             InputError: for tensors of other shapes, or not of one graph.
@@ -126,11 +117,9 @@ class AdversarialLoss(nn.Module):
                 for name in self.suitable(reconstruction)
             }
         if terms and self.options.adaptive:
-            at = reconstruction if last_layer is None else last_layer
             total = torch.stack(list(terms.values())).sum()
-            ratio = gradient_norm(others, at) / (gradient_norm(total, at) + STABILISER)
-            self.readings["adaptive_weight"] = ratio.clamp(max=self.options.adaptive_max)
-            return {name: weight * self.readings["adaptive_weight"] * term for name, term in terms.items()}
+            ratio = gradient_norm(others, reconstruction) / (gradient_norm(total, reconstruction) + STABILISER)
+            return {name: weight * ratio.clamp(max=self.options.adaptive_max) * term for name, term in terms.items()}
         return {name: weight * term for name, term in terms.items()}
 
     def discriminator_loss(self, reconstruction: Tensor, source: Tensor, step: int) -> dict[str, Tensor]:
@@ -151,8 +140,6 @@ class AdversarialLoss(nn.Module):
             losses[f"discriminator_{name}"] = discriminator_loss(self.options.adversarial_loss, real, fake)
             if self.options.lecam:
                 losses[f"lecam_{name}"] = self.options.lecam * self.lecam[name](real, fake)
-            self.readings[f"logit_real_{name}"] = real.detach().mean()
-            self.readings[f"logit_fake_{name}"] = fake.detach().mean()
         return losses
 
     forward = discriminator_loss
@@ -175,22 +162,15 @@ def untrained(module: nn.Module) -> Iterator[None]:
         module.requires_grad_(True)
 
 
-def gradient_norm(loss: Tensor, at: Tensor) -> Tensor:
-    """Norm of the gradient of the mean of all processes' losses.
-
-    Args:
-        at: a parameter, which all processes share, or a batch of which each has its part.
-    """
-    gradient = torch.autograd.grad(loss, at, retain_graph=True, allow_unused=True)[0] if loss.requires_grad else None
+def gradient_norm(loss: Tensor, batch: Tensor) -> Tensor:
+    """Norm of the gradient, at a batch of which each process has its part, of the mean of all processes' losses."""
+    gradient = torch.autograd.grad(loss, batch, retain_graph=True, allow_unused=True)[0] if loss.requires_grad else None
     if gradient is None:
         raise InputError(
-            "the adaptive weight needs every loss to depend on the reconstruction and the last layer: "
-            "pass the reconstruction that the other losses were computed from"
+            "the adaptive weight needs every loss to depend on the reconstruction: pass the one that the other losses "
+            "were computed from"
         )
-    gradient = gradient / processes()
-    if isinstance(at, nn.Parameter):
-        return sum_over_processes(gradient).norm()
-    return sum_over_processes(gradient.square().sum()).sqrt()
+    return sum_over_processes((gradient / processes()).square().sum()).sqrt()
 
 
 def processes() -> int:
