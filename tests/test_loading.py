@@ -59,7 +59,7 @@ def test_a_checkpoint_at_hand_stays_its_owners():
 
 def test_weights_of_half_precision_become_float32(folder):
     path = folder / "model.safetensors"
-    tensors, metadata = safetensors.torch.load_file(path), SafetensorsFile(path).metadata
+    tensors, metadata = safetensors.torch.load(path.read_bytes()), SafetensorsFile(path).metadata
     safetensors.torch.save_file({name: t.bfloat16() for name, t in tensors.items()}, path, metadata)
     loaded = Tokenizer.from_pretrained(folder)
     assert loaded.dtype == torch.float32
@@ -110,7 +110,7 @@ def test_a_giant_config_takes_no_memory(changes, folder):
 
 def test_whole_numbers_are_no_weights(folder):
     path = folder / "model.safetensors"
-    tensors, metadata = safetensors.torch.load_file(path), SafetensorsFile(path).metadata
+    tensors, metadata = safetensors.torch.load(path.read_bytes()), SafetensorsFile(path).metadata
     tensors["quant_conv.bias"] = tensors["quant_conv.bias"].long()
     safetensors.torch.save_file(tensors, path, metadata)
     with pytest.raises(CheckpointError, match=r"quant_conv\.bias is torch\.int64, expected floating point"):
