@@ -46,7 +46,8 @@ def contents(tensor: Tensor) -> tuple[Any, ...]:
     """
     version = None if tensor.is_inference() else getattr(tensor, "_version", None)
     flat = tensor.detach().reshape(-1)
-    numbers = flat[:: max(1, flat.numel() // SAMPLES) | 1].cpu().contiguous()
+    # a copy: memory that NumPy has seen can never be resized again, as split weights (FSDP) are
+    numbers = flat[:: max(1, flat.numel() // SAMPLES) | 1].cpu().clone()
     return version, tensor.data_ptr(), numbers.view(torch.uint8).numpy().tobytes()
 
 

@@ -15,7 +15,7 @@ from cosmotok.errors import ConfigError, InputError
 from cosmotok.training.engine import training_data
 from cosmotok.training.overrides import to_yaml
 
-STAGES = [{"steps": 10, "clips": 4, "images": 4}, {"steps": 10, "frames": 9, "clips": 2, "images": 4}]
+STAGES = [{"steps": 10, "clips": 4, "images": 4}, {"steps": 10, "frames": 9, "clips": 2, "images": 4, "past": 9}]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_two_processes_resume_what_one_began(data, tmp_path):
 @pytest.mark.parametrize("options", [[], ["accumulate=2", "activation_checkpointing=true", "train=decoder"]])
 def test_two_processes_that_split_the_weights_follow_one(data, tmp_path, options):
     own = ["optimizer.name=adamw", "optimizer.learning_rate=1e-3", "save_every=6"]
-    stages = [{"steps": 10, "clips": 4, "images": 4}]
+    stages = [{"steps": 10, "clips": 4, "images": 4, "past": 9}]
     train(recipe(data, *own), tmp_path / "start")
     own += [f"start={tmp_path / 'start'}", *options]
     expected = train(recipe(data, *own, stages=stages), tmp_path / "one")

@@ -137,15 +137,15 @@ def test_validation_is_logged_with_pictures(data, tmp_path):
 # Steps ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_accumulation_equals_a_big_batch(data, tmp_path, optimizer):
+@pytest.mark.parametrize(("optimizer", "past"), [("adamw", 0), ("muon", 1)])
+def test_accumulation_equals_a_big_batch(data, tmp_path, optimizer, past):
     runs = []
     for parts in (1, 2, 3):
         made = engine(
             recipe(data, f"optimizer.name={optimizer}", f"accumulate={parts}", stages=[{"clips": 3}]), tmp_path
         )
         batch = next(made.batches)
-        figures = made.gradients(batch.pixels)
+        figures = made.gradients(batch.pixels, past)
         runs.append((figures, [p.grad.clone() for p in made.network.parameters()]))
     for figures, gradients in runs[1:]:
         assert figures["loss"].item() == pytest.approx(runs[0][0]["loss"].item(), rel=1e-5)
@@ -156,12 +156,13 @@ def test_accumulation_equals_a_big_batch(data, tmp_path, optimizer):
 @pytest.mark.parametrize(
     "option", ["activation_checkpointing=true", pytest.param("compile=true", marks=pytest.mark.slow)]
 )
-def test_ways_to_compute_a_step_do_not_change_it(data, tmp_path, option):
+@pytest.mark.parametrize("past", [0, 1])
+def test_ways_to_compute_a_step_do_not_change_it(data, tmp_path, option, past):
     plain, other = engine(recipe(data), tmp_path), engine(recipe(data, option), tmp_path)
     batch = next(plain.batches)
     saved = []
     for made in (plain, other):
-        made.figures = made.gradients(batch.pixels)
+        made.figures = made.gradients(batch.pixels, past)
         saved.append([p.grad for p in made.network.parameters()])
     assert other.figures["loss"].item() == pytest.approx(plain.figures["loss"].item(), rel=1e-5)
     for gradient, whole in zip(*saved, strict=True):

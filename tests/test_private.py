@@ -55,6 +55,14 @@ def test_contents_change_with_writes_of_all_kinds(counted, dtype):
     assert private.contents(torch.zeros(0)) == private.contents(torch.zeros(0))
 
 
+def test_memory_that_was_looked_at_can_still_be_resized():
+    """As that of split weights (FSDP), which is given back between two uses."""
+    weight = torch.randn(192)
+    private.contents(weight)
+    weight.untyped_storage().resize_(0)
+    assert weight.untyped_storage().nbytes() == 0
+
+
 def test_vnni_is_unknown_where_pytorch_does_not_say(monkeypatch):
     assert isinstance(private.has_vnni(), bool)
     monkeypatch.delattr(torch.cpu, "_is_vnni_supported", raising=False)

@@ -46,8 +46,8 @@ def same(first, second):
 
 
 def test_after_kills_at_random_moments_the_run_is_the_same_to_the_bit(data, tmp_path):
-    stages = [{"steps": 5}, {"steps": 7, "frames": 9}]
-    chosen = recipe(data, "accumulate=2", *ADVERSARIAL, stages=stages)
+    stages = [{"steps": 5}, {"steps": 7, "frames": 9, "past": 9}]
+    chosen = recipe(data, "accumulate=2", "data.motion.share=0.5", *ADVERSARIAL, stages=stages)
     assert finish(start(chosen, tmp_path / "whole")) == [0]
     expected = lines(tmp_path / "whole")
     assert len(expected) == 12

@@ -113,14 +113,18 @@ class Autoencoder(nn.Module):
         """
         if not past:
             return self._through(video, None, None)
-        states = StreamState(), StreamState()
-        with torch.no_grad():
-            for frames in (video[:, :, :1], video[:, :, 1:past]):
-                if frames.shape[2]:
-                    self._through(frames, *states)
-        # autocast keeps the weights that it has cast, and these have no gradients
+        return self._through(video[:, :, past:], *self.remember(video[:, :, :past]))
+
+    @torch.no_grad()
+    def remember(self, video: Tensor) -> tuple[Past, Past]:
+        """What encoder and decoder know of a stream after its first frames (B, 3, T, H, W), for one more chunk."""
+        encoded, decoded = StreamState(), StreamState()
+        for frames in (video[:, :, :1], video[:, :, 1:]):
+            if frames.shape[2]:
+                self._through(frames, encoded, decoded)
+        # older PyTorch's autocast keeps the weights that it has cast, and these have no gradients
         torch.clear_autocast_cache()
-        return self._through(video[:, :, past:], *(Past(state) for state in states))
+        return Past(encoded), Past(decoded)
 
     def _through(self, video: Tensor, encoded: StreamState | None, decoded: StreamState | None) -> Tensor:
         """Encoded with one state, quantised, decoded with the other."""

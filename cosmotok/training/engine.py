@@ -24,7 +24,7 @@ from cosmotok.training.guard import NonFiniteGuard
 from cosmotok.training.interrupts import Interrupts
 from cosmotok.training.log import Meter, RunLog, psnr
 from cosmotok.training.losses import AdversarialLoss, ReconstructionLoss
-from cosmotok.training.modes import checkpoint_activations, set_encoder_trains
+from cosmotok.training.modes import checkpoint_activations, compile_steps, set_encoder_trains
 from cosmotok.training.optimizers import make_discriminator_optimizer, make_optimizers, set_rates
 from cosmotok.training.recipe import Recipe
 from cosmotok.training.sharding import gather, load_sharded, shard, sharded_state, spread
@@ -75,7 +75,7 @@ class Engine:
         if recipe.activation_checkpointing:
             checkpoint_activations(self.network)
         if recipe.compile:
-            self.network.compile()
+            compile_steps(self.network)
         self.model: nn.Module | None = None
         self.batches: Iterator[Batch] = iter(())
         self.expected_data: str | None = None

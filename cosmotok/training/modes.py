@@ -1,16 +1,17 @@
-"""Ways to train a network that leave its code alone: a frozen encoder, recomputed activations."""
+"""Ways to train a network that leave its code alone: a frozen encoder, recomputed activations, compiled steps."""
 
 from __future__ import annotations
 
 from functools import partial
 
+import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from cosmotok.network import HALVES, Autoencoder
 from cosmotok.network.blocks import ResidualBlock, SpatialAttention
 
-__all__ = ["CHECKPOINTED", "checkpoint_activations", "set_encoder_trains"]
+__all__ = ["CHECKPOINTED", "checkpoint_activations", "compile_steps", "set_encoder_trains"]
 
 CHECKPOINTED = (ResidualBlock, SpatialAttention)
 """Modules whose activations are computed again; nearly all of them are inside these. Attention over time is a kind of
@@ -22,6 +23,12 @@ def checkpoint_activations(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, CHECKPOINTED):
             module.forward = partial(checkpoint, module.forward, use_reentrant=False)  # type: ignore[method-assign]
+
+
+def compile_steps(network: Autoencoder) -> None:
+    """Compiles what runs with gradients; a clip's past has another length each time, and runs as it is."""
+    network.remember = torch.compiler.disable(network.remember)  # type: ignore[method-assign]
+    network.compile()
 
 
 def set_encoder_trains(network: Autoencoder, trains: bool) -> None:

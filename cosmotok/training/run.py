@@ -309,8 +309,8 @@ def shape_differences(old: TokenizerConfig, new: TokenizerConfig) -> str:
 
 
 def first_batches(recipe: Recipe) -> list[Tensor]:
-    """Batches like those of the first stage, but others, in [-1, 1]."""
-    batches = training_data(recipe, 0, seed=OTHER).batches(0)
+    """Batches like those of the first stage, but others, and without a past, in [-1, 1]."""
+    batches = training_data(replace(recipe, stages=[replace(recipe.stages[0], past=0)]), 0, seed=OTHER).batches(0)
     clips = [batch.pixels.float().div_(127.5).sub_(1) for batch in islice(batches, recipe.init_batches)]
     close_batches(batches)
     return clips
