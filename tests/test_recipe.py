@@ -245,6 +245,9 @@ def test_memory_goes_by_what_the_recipe_asks_for():
     assert decoder.activations < base.activations
     for less in (["activation_checkpointing=true"], ["precision=bf16"], ["stages.0.crop=32"]):
         assert estimate_memory(override(one, None, less)).activations < 0.7 * base.activations
+    long = estimate_memory(override(one, None, ["stages.0.past=97"]))
+    assert long.activations == base.activations  # nothing of the past is kept
+    assert base.workspace < long.workspace
     parts = estimate_memory(override(one, None, ["accumulate=2"])).activations
     assert parts == estimate_memory(one, processes=2).activations
     assert base.activations == pytest.approx(2 * parts, rel=0.01)
@@ -294,7 +297,7 @@ def test_the_estimate_is_near_what_a_run_takes(tmp_path):
 
     data = make_data(tmp_path / "data", size=128)
     stages = [{"steps": 2, "frames": 17, "crop": 128, "clips": 4, "images": 4}]
-    for number, more in enumerate([[], ["activation_checkpointing=true"]]):
+    for number, more in enumerate([[], ["activation_checkpointing=true"], ["stages.0.steps=6", "stages.0.past=97"]]):
         chosen = recipe(data, "model_changes={}", *more, stages=stages)
         measured = measured_peak(chosen, tmp_path / str(number))
         assert 0.6 < estimate_memory(chosen).total / measured < 1.6
