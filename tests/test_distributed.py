@@ -12,7 +12,7 @@ from runs import ADVERSARIAL, finish, lines, make_data, recipe, start_group, tra
 
 from cosmotok import Tokenizer
 from cosmotok.errors import ConfigError, InputError
-from cosmotok.training.engine import training_data
+from cosmotok.training.batches import training_data
 from cosmotok.training.overrides import to_yaml
 
 STAGES = [{"steps": 10, "clips": 4, "images": 4}, {"steps": 10, "frames": 9, "clips": 2, "images": 4, "past": 9}]

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from cosmotok.training.engine import training_data
+from cosmotok.training.batches import training_data
 from cosmotok.training.memory import available_memory, count_parameters, estimate_memory, gigabytes
 from cosmotok.training.recipe import Recipe
 

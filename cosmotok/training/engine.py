@@ -5,27 +5,35 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from cosmotok.errors import CheckpointError, ConfigError, CosmotokError
 from cosmotok.network import Autoencoder
 from cosmotok.tokenizer import Tokenizer
+from cosmotok.training.adversary import Adversary
+from cosmotok.training.batches import close_batches, training_data
 from cosmotok.training.checkpoints import Checkpoints
-from cosmotok.training.data import Batch, TrainingData
+from cosmotok.training.data import Batch
 from cosmotok.training.ema import ExponentialAverage
 from cosmotok.training.guard import NonFiniteGuard
 from cosmotok.training.interrupts import Interrupts
 from cosmotok.training.log import Meter, RunLog, psnr
-from cosmotok.training.losses import AdversarialLoss, ReconstructionLoss
+from cosmotok.training.losses import ReconstructionLoss
 from cosmotok.training.modes import checkpoint_activations, compile_steps, set_encoder_trains
-from cosmotok.training.optimizers import make_discriminator_optimizer, make_optimizers, set_rates
+from cosmotok.training.optimizers import apply_gradients, clip_gradients, make_optimizers, set_rates
+from cosmotok.training.parallel import (
+    as_first_process_has,
+    distributed,
+    means_over_processes,
+    random_states,
+    set_random_state,
+)
 from cosmotok.training.recipe import Recipe
 from cosmotok.training.sharding import gather, load_sharded, shard, sharded_state, spread
 from cosmotok.training.trackers import tracker_values
@@ -79,7 +87,7 @@ class Engine:
         self.model: nn.Module | None = None
         self.batches: Iterator[Batch] = iter(())
         self.expected_data: str | None = None
-        self.make_discriminators()
+        self.adversary = Adversary.of(recipe, accelerator)
         self.guard = NonFiniteGuard(folder, recipe.skips_in_a_row)
         self.checkpoints = Checkpoints(folder / "checkpoints", recipe.keep)
         self.log = RunLog(folder / "log.jsonl")
@@ -89,27 +97,6 @@ class Engine:
         self.stage_begin = 0
         self.epochs = 0.0
         self.seconds = 0.0
-
-    def make_discriminators(self) -> None:
-        """Those of the adversarial stages, one set for all of them."""
-        options = [self.recipe.loss_of(index) for index in range(len(self.recipe.stages))]
-        adversarial = [option for option in options if option.is_adversarial]
-        self.adversarial: AdversarialLoss | None = None
-        self.discriminate: nn.Module | None = None
-        self.discriminator_optimizers: list[torch.optim.Optimizer] = []
-        if not adversarial:
-            return
-        self.adversarial = AdversarialLoss(adversarial[0]).to(self.accelerator.device)
-        self.discriminator_optimizers = [make_discriminator_optimizer(self.adversarial, self.recipe.optimizer)]
-        # images have no use for the discriminators of clips
-        self.discriminate = self.distributed(self.adversarial, find_unused_parameters=True)
-
-    def distributed(self, module: nn.Module, **options: Any) -> nn.Module:
-        """`module`, with its gradients averaged over the processes."""
-        if self.accelerator.num_processes == 1:
-            return module
-        device = self.accelerator.device
-        return DistributedDataParallel(module, device_ids=[device] if device.type == "cuda" else None, **options)
 
     # The run ------------------------------------------------------------------------------------------------------
 
@@ -172,10 +159,10 @@ class Engine:
         encoder_trains = recipe.train == "all" and not stage.freeze_encoder
         set_encoder_trains(self.network, encoder_trains)
         self.model = None  # the old one lets go of the weights first
-        self.model = self.network if recipe.shard else self.distributed(self.network)
+        self.model = self.network if recipe.shard else distributed(self.accelerator, self.network)
         self.losses = ReconstructionLoss(options).to(self.accelerator.device)
-        if self.adversarial is not None:
-            self.adversarial.options = options
+        if self.adversary is not None:
+            self.adversary.loss.options = options
         close_batches(self.batches)
         self.data = training_data(
             recipe,
@@ -208,19 +195,19 @@ class Engine:
             self.report({"kind": "broken", "step": self.step, "files": batch.broken})
         stage = self.recipe.stages[self.stage]
         factor = stage.rate * self.recipe.schedule.factor(self.position, self.share)
-        set_rates([*self.optimizers, *self.discriminator_optimizers], factor)
-
-        running = [] if self.adversarial is None else [buffer.clone() for buffer in self.adversarial.buffers()]
+        scaler, limit, adversary = self.accelerator.scaler, self.recipe.max_grad_norm, self.adversary
+        optimizers = list(self.optimizers)
         figures = self.gradients(batch.pixels, batch.past)
-        norm = self.clip(self.network, self.optimizers)
-        norms = [norm]
-        if self.adversarial is not None and "discriminator" in figures:
-            norms.append(self.clip(self.adversarial, self.discriminator_optimizers))
-        means = self.mean_over_processes(figures | {"asked": torch.tensor(float(asked))})
+        norms = [gather(clip_gradients(self.network, optimizers, limit, scaler))]
+        if adversary is not None and "discriminator" in figures:
+            norms.append(clip_gradients(adversary.loss, [adversary.optimizer], limit, scaler))
+            optimizers.append(adversary.optimizer)
+        set_rates(optimizers, factor)
+        means = means_over_processes(self.accelerator, figures | {"asked": torch.tensor(float(asked))})
         any_asked = means.pop("asked") > 0
-        means["grad_norm"] = norm.item()
+        means["grad_norm"] = norms[0].item()
         fine = all(math.isfinite(value) for value in (*means.values(), *(n.item() for n in norms)))
-        self.update(fine, discriminators=len(norms) > 1)
+        apply_gradients(optimizers, scaler, fine)
         self.step += 1
         self.epochs += 1 / self.data.steps_per_epoch
         if fine:
@@ -230,11 +217,12 @@ class Engine:
         samples = stage.clips if batch.kind == "video" else stage.images
         elapsed = time.monotonic() - begin
         self.meter.count(samples, elapsed, waited)
-        self.seconds = self.main_process_says(self.seconds + elapsed)
+        self.seconds += elapsed
+        if self.recipe.minutes is not None:  # the clock decides when the run ends
+            self.seconds = as_first_process_has(self.accelerator, self.seconds)
         if not fine:
-            if self.adversarial is not None:  # its running means have seen what they should not have
-                for buffer, before in zip(self.adversarial.buffers(), running, strict=True):
-                    buffer.copy_(before)
+            if adversary is not None:
+                adversary.forget_step()
             bad = {name: value for name, value in means.items() if not math.isfinite(value)}
             self.guard.failed(self.step, self.accelerator.process_index, batch, bad)
         return any_asked
@@ -246,14 +234,14 @@ class Engine:
             pixels: this process's part, uint8 (B, 3, T, H, W).
             past: frames at its beginning that are only remembered.
         """
-        model, adversarial = self.model, self.adversarial
+        model, adversary = self.model, self.adversary
         if model is None:
             raise RuntimeError("enter_stage comes first")
         position = self.position
         source = pixels.to(self.accelerator.device, non_blocking=True).float().div_(127.5).sub_(1)
         self.network.zero_grad(set_to_none=True)
-        if adversarial is not None:
-            adversarial.zero_grad(set_to_none=True)
+        if adversary is not None:
+            adversary.begin_step()
         parts = source.tensor_split(min(self.recipe.accumulate, len(source)))
         sums: dict[str, Tensor] = {}
 
@@ -268,19 +256,17 @@ class Engine:
                     reconstruction = model(part, past) if past else model(part)
                 reconstruction, part = reconstruction.float(), part[:, :, past:]
                 terms = self.losses(reconstruction, part, position)
-                if adversarial is not None:
-                    terms |= adversarial.generator_terms(reconstruction, part, position, total(terms))
+                if adversary is not None:
+                    terms |= adversary.loss.generator_terms(reconstruction, part, position, total(terms))
                 loss = total(terms)
                 self.accelerator.backward(weight * loss)
             note("loss", loss, weight)
             note("mean_square", (reconstruction.detach() - part).square().mean(), weight)
             for name, term in terms.items():
                 note("term." + name, term, weight)
-            if adversarial is None or self.discriminate is None or not adversarial.options.is_adversarial:
-                continue
-            if position >= adversarial.options.adversarial_start:
-                with self.synchronised(self.discriminate, last):
-                    judged = self.discriminate(reconstruction.detach(), part, position)
+            if adversary is not None and adversary.has_begun(position):
+                with self.synchronised(adversary.module, last):
+                    judged = adversary.module(reconstruction.detach(), part, position)
                     self.accelerator.backward(weight * total(judged))
                 note("discriminator", total(judged), weight)
                 for name, term in judged.items():
@@ -290,39 +276,6 @@ class Engine:
     def synchronised(self, module: nn.Module, last: bool) -> AbstractContextManager[Any]:
         """Gradients are averaged over the processes in the last part's backward pass alone."""
         return nullcontext() if last else self.accelerator.no_sync(module)
-
-    def clip(self, module: nn.Module, optimizers: list[torch.optim.Optimizer]) -> Tensor:
-        """Clips the gradients; returns their norm before."""
-        if self.accelerator.scaler is not None:
-            for optimizer in optimizers:
-                self.accelerator.scaler.unscale_(optimizer)
-        return gather(torch.nn.utils.clip_grad_norm_(module.parameters(), self.recipe.max_grad_norm))
-
-    def update(self, fine: bool, discriminators: bool) -> None:
-        """The optimisers' steps, unless something was not finite."""
-        scaler = self.accelerator.scaler
-        for optimizer in [*self.optimizers, *(self.discriminator_optimizers if discriminators else [])]:
-            if fine and scaler is not None:
-                scaler.step(optimizer)
-            elif fine:
-                optimizer.step()
-        if scaler is not None:
-            scaler.update()
-
-    def mean_over_processes(self, figures: Mapping[str, Tensor]) -> dict[str, float]:
-        values = torch.stack([value.float().to(self.accelerator.device) for value in figures.values()])
-        if self.accelerator.num_processes > 1:
-            values = self.accelerator.reduce(values, "mean")
-        return dict(zip(figures, values.tolist(), strict=True))
-
-    def main_process_says(self, seconds: float) -> float:
-        """The same time for all processes, where it decides when the run ends."""
-        if self.accelerator.num_processes == 1 or self.recipe.minutes is None:
-            return seconds
-        from accelerate.utils import broadcast
-
-        clock = torch.tensor([seconds], dtype=torch.float64, device=self.accelerator.device)
-        return float(broadcast(clock).item())
 
     # Logs ---------------------------------------------------------------------------------------------------------
 
@@ -388,17 +341,16 @@ class Engine:
         else:
             optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
             trained = {"network": self.network.state_dict(), "optimizers": optimizers}
-        scaler, adversarial = self.accelerator.scaler, self.adversarial
+        scaler = self.accelerator.scaler
         return {
             "version": STATE_VERSION,
             "config": self.tokenizer.config.to_dict(),
             "recipe": self.recipe.to_dict(),
             **trained,
             "average": self.tokenizer.network.state_dict(),
-            "adversarial": None if adversarial is None else adversarial.state_dict(),
-            "discriminator_optimizers": [optimizer.state_dict() for optimizer in self.discriminator_optimizers],
+            "adversary": None if self.adversary is None else self.adversary.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
-            "random": self.random_states(),
+            "random": random_states(self.accelerator),
             "step": self.step,
             "stage": self.stage,
             "stage_begin": self.stage_begin,
@@ -417,81 +369,26 @@ class Engine:
             CheckpointError: in `run`, where the data's files are others than before.
         """
         self.expected_data = state["data"]
-        optimizers, saved = list(self.discriminator_optimizers), list(state["discriminator_optimizers"])
         if self.recipe.shard:
             load_sharded(self.network, self.optimizers, state)
         else:
             self.network.load_state_dict(state["network"])
-            optimizers, saved = [*self.optimizers, *optimizers], [*state["optimizers"], *saved]
-        for optimizer, values in zip(optimizers, saved, strict=True):
-            optimizer.load_state_dict(values)
+            for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(values)
         self.tokenizer.network.load_state_dict(state["average"])
         self.average.load(
             spread(w, v) for w, v in zip(self.tokenizer.network.parameters(), self.average.values, strict=True)
         )
-        if self.adversarial is not None:
-            self.adversarial.load_state_dict(state["adversarial"])
+        if self.adversary is not None:
+            self.adversary.load_state_dict(state["adversary"])
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.set_random_state(state["random"], state["step"])
+        other_seed = self.recipe.seed + 1_000_003 * state["step"] + self.accelerator.process_index
+        set_random_state(self.accelerator, state["random"], other_seed)
         for name in ("step", "stage", "stage_begin", "epochs", "seconds"):
             setattr(self, name, state[name])
         self.guard.skipped, self.guard.in_a_row = state["skipped"], state["skipped_in_a_row"]
         self.meter = Meter(**state["meter"])
-
-    def random_states(self) -> list[dict[str, Tensor]]:
-        """Of every process."""
-        own = {"cpu": torch.get_rng_state()}
-        if self.accelerator.device.type == "cuda":
-            own["cuda"] = torch.cuda.get_rng_state(self.accelerator.device)
-        if self.accelerator.num_processes == 1:
-            return [own]
-        from accelerate.utils import gather_object
-
-        states: list[dict[str, Tensor]] = gather_object([own])
-        return states
-
-    def set_random_state(self, states: list[dict[str, Tensor]], step: int) -> None:
-        rank = self.accelerator.process_index
-        if len(states) != self.accelerator.num_processes:  # another number of processes than before
-            torch.manual_seed(self.recipe.seed + 1_000_003 * step + rank)
-            return
-        torch.set_rng_state(states[rank]["cpu"])
-        if "cuda" in states[rank] and self.accelerator.device.type == "cuda":
-            torch.cuda.set_rng_state(states[rank]["cuda"], self.accelerator.device)
-
-
-def training_data(
-    recipe: Recipe, stage: int, *, rank: int = 0, world: int = 1, start_step: int = 0, seed: int = 0
-) -> TrainingData:
-    """The batches of a stage, this process's part of them.
-
-    Args:
-        start_step: at which the stage begins.
-        seed: added to the recipe's, for other batches than the stage's own.
-    """
-    shape, config = recipe.stages[stage], recipe.config
-    return TrainingData(
-        recipe.data,
-        frames=shape.frames,
-        crop=shape.crop,
-        clips=shape.clips,
-        images=shape.images,
-        spatial_factor=config.spatial_factor,
-        seed=recipe.seed + seed,
-        rank=rank,
-        world=world,
-        start_step=start_step,
-        past=shape.past,
-        temporal_factor=config.temporal_factor,
-        option=f"stages.{stage}.",
-    )
-
-
-def close_batches(batches: Iterator[Batch]) -> None:
-    """Ends the processes that prepare them."""
-    if isinstance(batches, Generator):
-        batches.close()
 
 
 def total(terms: Mapping[str, Tensor]) -> Tensor:

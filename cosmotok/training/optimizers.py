@@ -10,9 +10,16 @@ from cosmotok.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
-__all__ = ["OptimizerOptions", "make_discriminator_optimizer", "make_optimizers", "set_rates"]
+__all__ = [
+    "OptimizerOptions",
+    "apply_gradients",
+    "clip_gradients",
+    "make_discriminator_optimizer",
+    "make_optimizers",
+    "set_rates",
+]
 
 
 @dataclass(frozen=True)
@@ -94,3 +101,32 @@ def set_rates(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> Non
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * factor
+
+
+def clip_gradients(
+    module: nn.Module, optimizers: Iterable[torch.optim.Optimizer], limit: float, scaler: torch.amp.GradScaler | None
+) -> Tensor:
+    """Clips a module's gradients to the norm `limit`; returns their norm before.
+
+    Args:
+        optimizers: of the module, whose gradients `scaler` has scaled.
+    """
+    import torch
+
+    if scaler is not None:
+        for optimizer in optimizers:
+            scaler.unscale_(optimizer)
+    return torch.nn.utils.clip_grad_norm_(module.parameters(), limit)
+
+
+def apply_gradients(
+    optimizers: Iterable[torch.optim.Optimizer], scaler: torch.amp.GradScaler | None, fine: bool
+) -> None:
+    """The optimisers' steps, unless something was not finite (`fine`)."""
+    for optimizer in optimizers if fine else ():
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+    if scaler is not None:
+        scaler.update()

@@ -16,14 +16,16 @@ from cosmotok.errors import CheckpointError, ConfigError, InputError, MissingExt
 from cosmotok.network import HALVES
 from cosmotok.private import forget_accelerator
 from cosmotok.tokenizer import Tokenizer
+from cosmotok.training.batches import close_batches, training_data
 from cosmotok.training.checkpoints import Checkpoints
-from cosmotok.training.engine import STATE_VERSION, Engine, close_batches, training_data
+from cosmotok.training.engine import STATE_VERSION, Engine
 from cosmotok.training.history import PICTURES_FOLDER
 from cosmotok.training.klt import initialise_from_continuous, initialise_with_klt
 from cosmotok.training.log import RunLog
 from cosmotok.training.losses import ReconstructionLoss
 from cosmotok.training.memory import check_memory
 from cosmotok.training.overrides import read_recipe, to_yaml
+from cosmotok.training.parallel import local_processes, same_everywhere
 from cosmotok.training.recipe import Recipe
 from cosmotok.training.trackers import track_grid
 from cosmotok.writing import write_file
@@ -89,7 +91,7 @@ def start_run(
     else:
         state = None
         tokenizer = starting_tokenizer(recipe, folder)
-        same_everywhere(tokenizer, accelerator)
+        same_everywhere(accelerator, tokenizer.network)
     validator = make_validator(recipe) if accelerator.is_main_process else None  # one process measures
     torch.manual_seed(recipe.seed + accelerator.process_index)
 
@@ -241,24 +243,6 @@ def make_accelerator(recipe: Recipe, folder: Path, device: str) -> Accelerator:
     if recipe.shard and kind == DistributedType.NO:
         raise ConfigError("shard=true: there is one process alone; start several with accelerate launch or torchrun")
     return accelerator
-
-
-def local_processes(accelerator: Accelerator) -> int:
-    """How many processes run on this machine."""
-    import os
-
-    return min(accelerator.num_processes, int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)))
-
-
-def same_everywhere(tokenizer: Tokenizer, accelerator: Accelerator) -> None:
-    """Gives all processes the first one's weights: machines may differ in the last digit."""
-    if accelerator.num_processes == 1:
-        return
-    from accelerate.utils import broadcast
-
-    with torch.no_grad():
-        for parameter in tokenizer.network.parameters():
-            parameter.copy_(broadcast(parameter.detach().to(accelerator.device)))
 
 
 # The weights at the start -----------------------------------------------------------------------------------------
