@@ -21,6 +21,15 @@ def check_tensor(argument: str, value: object) -> None:
     """Raises InputError unless `value` is a tensor."""
     if not isinstance(value, Tensor):
         raise InputError(f"{argument}: expected a torch.Tensor, got {type(value).__name__}; torch.from_numpy makes one")
+    strange = {
+        "on the meta device": value.is_meta,
+        "nested": value.is_nested,
+        "quantized": value.is_quantized,
+        "sparse": value.layout != torch.strided,
+    }
+    for what, holds in strange.items():
+        if holds:
+            raise InputError(f"{argument}: expected a tensor with plain values, got one that is {what}")
 
 
 def check_video(video: Tensor) -> None:

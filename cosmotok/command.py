@@ -60,12 +60,23 @@ def has_work() -> bool:
 
 def end_now() -> None:
     loaded("cosmotok.writing.hidden", "clear")()
-    os.write(2, b"stopped; nothing half-written is left\n")
+    os.write(sys.stderr.fileno(), b"stopped; nothing half-written is left\n")
     os._exit(STOPPED)
+
+
+def silence_libraries() -> None:
+    """Leaves standard error to Python: decoders in C write there what their users are not to see."""
+    own = os.dup(2)
+    sys.stderr = os.fdopen(own, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
 
 
 def main() -> None:
     """Runs the command, and ends the process with its exit code."""
+    if "--debug" not in sys.argv:
+        silence_libraries()
     stops = Stops()
     stops.listen()
     code: Any = STOPPED

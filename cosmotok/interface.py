@@ -128,7 +128,7 @@ class BaseTokenizer(ABC):
         check_tensor("tokens", tokens)
         spec, axis = self.spec, self.spec.time_axis
         if tokens.ndim == axis + 2:
-            clip_size = (1, *size) if size is not None and len(size) == 2 else size
+            clip_size = (1, *size) if isinstance(size, Sequence) and len(size) == 2 else size
             frame = None if out is None else out.unsqueeze(2)
             tokens = tokens.unsqueeze(axis)
             return self.decode(tokens, clip_size, attention_context=attention_context, out=frame).squeeze(2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from threading import Lock
 from typing import Protocol
@@ -253,8 +253,9 @@ class StreamDecoder(_Stream):
     ) -> None:
         super().__init__(tokenizer, attention_context)
         self.axis = self.spec.time_axis
-        if size is not None and (len(size) != 2 or min(size) < 1):
-            raise InputError(f"size={tuple(size)}: expected (H, W) of at least 1, or None for no cropping")
+        whole = isinstance(size, Sequence) and len(size) == 2 and all(isinstance(n, int) and n >= 1 for n in size)
+        if size is not None and not whole:
+            raise InputError(f"size={size}: expected (H, W) of at least 1, or None for no cropping")
         self.size = size
 
     def push(self, tokens: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from cosmotok.checkpoint.fingerprint import ABSENT, same_weights
 from cosmotok.errors import InputError, TokenFileError
 from cosmotok.foreign import check_regular_file, one_line, parse_fraction, parse_json, plain_text, whole_number
 from cosmotok.interface import BaseTokenizer
+from cosmotok.paths import as_path
 from cosmotok.spec import TokenizerSpec
 from cosmotok.writing import output_file, spool, write_error
 
@@ -206,8 +208,8 @@ class TokenFile:
         TokenFileError: where it is missing, damaged, no token file, or of another format version.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = path = as_path(path)
         try:
             check_regular_file(path)
             with safetensors.safe_open(path, framework="pt") as file:
@@ -270,4 +272,4 @@ class TokenFile:
 
 def as_bytes(tensor: Tensor) -> bytes:
     """The raw values of a contiguous tensor, of any dtype."""
-    return tensor.view(torch.uint8).numpy().tobytes()
+    return tensor.flatten().view(torch.uint8).numpy().tobytes()  # axes of length 1 may have any stride

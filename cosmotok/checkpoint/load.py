@@ -11,6 +11,7 @@ from cosmotok.checkpoint.files import CONFIG_FILE
 from cosmotok.checkpoint.reference_files import Weights
 from cosmotok.config import ModelEntry, TokenizerConfig, find_model
 from cosmotok.errors import CheckpointError, ConfigError, UnknownModelError
+from cosmotok.paths import model_path
 
 __all__ = ["is_model", "load_checkpoint", "load_config"]
 
@@ -40,7 +41,7 @@ def load_checkpoint(
     """
     if variant is not None:
         variant = find_model(variant).name
-    path = Path(name).expanduser()
+    path = model_path(name)
     if path.is_dir():
         return read_folder(path, variant, weights, values)
     if path.exists():
@@ -71,7 +72,7 @@ def load_config(
     Raises:
         UnknownModelError, CheckpointError, ConfigError: as `load_checkpoint`, as far as config and shapes tell.
     """
-    path = Path(name).expanduser()
+    path = model_path(name)
     entry = None if path.exists() else known_by_name(name)
     if path.exists() or (entry is not None and entry.bundled):
         return load_checkpoint(name, variant=variant, values=False).config

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from cosmotok.cli.app import app
-from cosmotok.cli.options import Json, Variant, load_cosmos, progress
+from cosmotok.cli.options import Json, Variant, files_of, load_cosmos, progress
 from cosmotok.printing import show
+from cosmotok.writing import spare
 
 
 @app.command()
@@ -26,6 +27,7 @@ def calibrate(
     """Find the ranges that --precision int8 needs, from typical images and videos."""
     from cosmotok.quantization import calibration_clips, layers
 
+    spare(output, files_of(model), data)
     tokenizer = load_cosmos(model, "calibrate", variant)
     with progress(f"calibrating {tokenizer.config.variant}", None, "files") as bar:
         calibration = tokenizer.calibrate(calibration_clips(data, clips, frames, size, bar.advance))

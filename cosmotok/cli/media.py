@@ -34,6 +34,7 @@ from cosmotok.cli.options import (
     size_of,
 )
 from cosmotok.defaults import MAX_PIXELS
+from cosmotok.paths import plain_name
 from cosmotok.printing import show
 
 
@@ -63,7 +64,7 @@ def reconstruct(
     chosen = parse_frames(frames)
     name, count = peek(source, chosen, max_pixels)
     tokenizer = load(model, device, dtype, variant, precision, fit)
-    target = output or default_output(source, f"{name}.{tokenizer.spec.name}", count)
+    target = output or default_output(source, f"{name}.{plain_name(tokenizer.spec.name)}", count)
     beside = target.with_name(f"{target.stem}.side-by-side{target.suffix}") if side_by_side else None
     with progress(f"reconstructing {source.name}", count) as bar:
         report = reconstruct_file(
@@ -107,7 +108,7 @@ def encode(
     chosen = parse_frames(frames)
     name, count = peek(source, chosen, max_pixels)
     tokenizer = load(model, device, dtype, variant, precision, fit)
-    target = output or beside_or_here(source, f"{name}.{tokenizer.spec.name}.safetensors")
+    target = output or beside_or_here(source, f"{name}.{plain_name(tokenizer.spec.name)}.safetensors")
     if Path(model).exists():
         model = str(Path(model).resolve())  # the token file may be decoded from another folder
     with progress(f"encoding {source.name}", count) as bar:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cosmotok.cli.app import app
-from cosmotok.cli.options import DEFAULT_MODEL, Device, Fit, Json, Model, Variant, load, load_cosmos, progress
+from cosmotok.cli.options import DEFAULT_MODEL, Device, Fit, Json, Model, Variant, files_of, load, load_cosmos, progress
 from cosmotok.printing import print_json, print_table, say, show
+from cosmotok.writing import spare
 
 if TYPE_CHECKING:
     pass
@@ -98,6 +99,8 @@ def stats(
     from cosmotok.media import find_media
     from cosmotok.tokenizer import Tokenizer
 
+    if output is not None:
+        spare(output, files_of(model), data)
     tokenizer = (
         load_cosmos(model, "stats --output", variant, device)
         if output
@@ -132,6 +135,7 @@ def export(
     """Export encoder, decoder and their streaming steps for use without cosmotok."""
     from cosmotok.export import export as export_model
 
+    spare(output, files_of(model))
     tokenizer = load_cosmos(model, "export", variant)
     with progress(f"exporting {tokenizer.config.variant}", None, "graphs") as bar:
         files = export_model(tokenizer, output, to=to, parts=part, progress=lambda name: bar.advance(1))

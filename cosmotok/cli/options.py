@@ -145,13 +145,9 @@ def default_output(source: Path, name: str, count: int | None) -> Path:
 
 
 def beside_or_here(source: Path, name: str) -> Path:
-    """`name` in the source's folder, or in this one where that cannot be written.
-
-    A model's variant is a part of it, which a stranger's config tells: it leads into no other folder.
-    """
+    """`name` in the source's folder, or in this one where that cannot be written."""
     import os
 
-    name = re.sub(r"[/\\:]", "-", name)
     folder = source.resolve().parent
     return (source.parent if os.access(folder, os.W_OK) else Path()) / name
 

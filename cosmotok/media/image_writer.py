@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from cosmotok.errors import InputError
+from cosmotok.paths import as_path
 from cosmotok.writing import Together, output_file, write_error
 
 __all__ = ["check_pixels", "write_image"]
@@ -45,7 +46,7 @@ def write_image(path: str | Path, pixels: np.ndarray, *, together: Together | No
 
     Raises `InputError` for other pixels or an unknown suffix, `MediaError` where the file cannot be written.
     """
-    target = Path(path)
+    target = as_path(path)
     settings = _SAVE.get(target.suffix.lower())
     if settings is None:
         known = " ".join(sorted(_SAVE))

@@ -13,6 +13,7 @@ from PIL import UnidentifiedImageError
 
 from cosmotok.defaults import MAX_PIXELS
 from cosmotok.errors import InputError, MediaError
+from cosmotok.paths import as_path
 
 from .animation import AnimationSource, is_animated
 from .info import Frame, MediaInfo, MediaSource, ReadOptions, check_frames, check_size
@@ -188,6 +189,7 @@ def open_media(
     start, stop = check_frames(frames)
     if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:
         raise InputError(f"max_pixels: expected a whole number from 1, got {max_pixels!r}")
+    path = as_path(path)
     options = ReadOptions(check_size(size), max_pixels)
     if options.size is not None:
         options.check(Path(path), *options.size)

@@ -14,6 +14,7 @@ import av.error
 import numpy as np
 
 from cosmotok.errors import CosmotokError, InputError, MediaError
+from cosmotok.paths import as_path
 from cosmotok.writing import Together, output_file, spare, write_error
 
 from .audio import AudioTrack, open_audio
@@ -71,7 +72,7 @@ class VideoWriter:
         together: Together | None = None,
     ) -> None:
         self._closed = True  # until all is set up: `__del__` may meet a half-made object
-        self.path = Path(path)
+        self.path = as_path(path)
         self._kind = format_of(self.path)
         for name, value in (("width", width), ("height", height)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:

@@ -28,7 +28,7 @@ from cosmotok.training.overrides import read_recipe, to_yaml
 from cosmotok.training.parallel import local_processes, same_everywhere
 from cosmotok.training.recipe import Recipe
 from cosmotok.training.trackers import track_grid
-from cosmotok.writing import write_file
+from cosmotok.writing import spare, write_file
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -148,6 +148,7 @@ def check_folder(recipe: Recipe, folder: Path, resume: bool) -> None:
         if differing:
             raise CheckpointError(f"{path}: cannot be resumed as another recipe: {differing}; {ANEW}")
         return
+    spare(folder, recipe.start)
     held = [name for name in (RECIPE_FILE, LOG_FILE, "checkpoints", "model.safetensors") if (folder / name).exists()]
     if held:
         raise CheckpointError(

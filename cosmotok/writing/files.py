@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from cosmotok.errors import CosmotokError, MediaError
+from cosmotok.paths import as_path
 from cosmotok.writing.hidden import discard, hidden, lock, sweep
 from cosmotok.writing.names import Together, install
 from cosmotok.writing.system import FULL, calls, require_folder, sync_folder, write_error
@@ -86,7 +87,7 @@ class output_file:  # noqa: N801 - a context manager used like a function
     """
 
     def __init__(self, target: str | Path, *, overwrite: bool = True, together: Together | None = None) -> None:
-        self.target = Path(target)
+        self.target = as_path(target)
         self._overwrite, self._together = overwrite, together
         self._final = self.target
         self._temporary: Path | None = None

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from cosmotok.errors import CosmotokError, InputError, MediaError
+from cosmotok.errors import CosmotokError, MediaError
+from cosmotok.paths import as_path
 from cosmotok.writing.hidden import discard, hidden, lock, release, sweep
 from cosmotok.writing.names import install
 from cosmotok.writing.system import calls, sync_folder, write_error
@@ -35,9 +36,7 @@ class output_folder:  # noqa: N801 - a context manager used like a function
     """
 
     def __init__(self, target: str | os.PathLike[str], *, replaces: Iterable[str] = ()) -> None:
-        if not os.fspath(target):
-            raise InputError("folder: expected the name of a folder to write, got an empty one; '.' is the working one")
-        self.target = Path(target)
+        self.target = as_path(target, "folder")
         self._replaces = tuple(replaces)
         self._final = self.target
         self._made: list[Path] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from cosmotok.config import ModelEntry, TokenizerConfig, find_model, suggest
 from cosmotok.errors import InputError, UnknownModelError
 from cosmotok.families.registry import Request, known_names
 from cosmotok.interface import Model
+from cosmotok.paths import model_path
 from cosmotok.spec import TokenizerSpec
 from cosmotok.tokenizer import Tokenizer
 
@@ -110,14 +110,14 @@ def find_cosmos(request: Request) -> CosmosModel:
     """
     name = request.name
     source, _, asked = name.partition("@")
-    if Path(name).expanduser().exists():  # a path may hold an @
+    if model_path(name).exists():  # a path may hold an @
         source, asked = name, ""
     if asked and request.precision not in (None, asked):
         raise InputError(f"{name}: asks for {asked}, and --precision for {request.precision}; leave one of them out")
     precision = asked or request.precision or "float32"
     label = source if precision == "float32" else f"{source}@{precision}"
     model = CosmosModel(label, source, None, request.variant, precision, request.stand_in)
-    if not Path(source).expanduser().exists():
+    if not model_path(source).exists():
         model = by_name(model, name)
     if precision not in PRECISIONS:
         raise InputError(f"{name}: precision {precision!r}: expected {' or '.join(PRECISIONS)}")

@@ -23,6 +23,7 @@ from cosmotok.families.registry import Request
 from cosmotok.foreign import one_line, read_json, whole_number
 from cosmotok.interface import Clip, Model, NetworkTokenizer
 from cosmotok.network import StreamState
+from cosmotok.paths import model_path
 from cosmotok.spec import TokenizerSpec
 
 __all__ = ["DiffusersModel", "DiffusersTokenizer", "find_diffusers"]
@@ -245,7 +246,7 @@ def find_diffusers(request: Request) -> DiffusersModel:
     name, asked = request.name, request.name[len(PREFIX) :]
     import_diffusers()
     by_lower = {known.lower(): known for known in PEERS}
-    path = Path(asked).expanduser()
+    path = model_path(asked)
     if asked.lower() in by_lower:
         peer = PEERS[by_lower[asked.lower()]]
         class_of(peer)

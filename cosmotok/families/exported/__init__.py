@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmotok.families.registry import Family, Request
+from cosmotok.paths import model_path
 
 if TYPE_CHECKING:
     from cosmotok.interface import Model
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def is_export(name: str) -> bool:
     try:
-        return (Path(name).expanduser() / "manifest.json").is_file()
+        return (model_path(name) / "manifest.json").is_file()
     except OSError:
         return False
 

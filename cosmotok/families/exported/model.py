@@ -12,6 +12,7 @@ from cosmotok.errors import InputError
 from cosmotok.export.runner import ExportedTokenizer, OnnxTokenizer, read_manifest
 from cosmotok.foreign import one_line
 from cosmotok.interface import Model
+from cosmotok.paths import model_path
 from cosmotok.spec import TokenizerSpec
 
 __all__ = ["ExportedModel"]
@@ -25,7 +26,7 @@ class ExportedModel(Model):
 
     @property
     def folder(self) -> Path:
-        return Path(self.name).expanduser()
+        return model_path(self.name)
 
     @property
     def spec(self) -> TokenizerSpec:
