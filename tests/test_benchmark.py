@@ -172,6 +172,11 @@ def test_ours_run_and_repeat_their_random_weights(kind):
     assert 0 < encoding < decoding
 
 
+def test_a_name_that_says_its_precision_goes_before_the_option():
+    said, given = find_models(["cv4x8x8-tiny@compiled", "dv4x8x8-tiny"], "int8", None)
+    assert (said.name, given.name) == ("cv4x8x8-tiny@compiled", "dv4x8x8-tiny@int8")
+
+
 def test_ours_in_integers(int8_at_hand):
     subject = find("cv4x8x8-tiny@int8")
     assert subject.name == "cv4x8x8-tiny@int8"

@@ -197,7 +197,7 @@ def find_models(names: Sequence[str], precision: str, fit: Path | None) -> list[
         raise InputError("models: expected at least one name such as CV8x8x8 or diffusers:Wan")
     found: list[Model] = []
     for name in names:
-        given = {"precision": precision, "fit": fit}
+        given = {"precision": None if "@" in name else precision, "fit": fit}  # of those that say none
         options = {key: value for key, value in given.items() if key in family_of(name).options}
         found.append(find(name, stand_in=True, **options))  # type: ignore[arg-type]
     for name in (model.name for model in found):
