@@ -33,6 +33,8 @@ ZOOM, TURN = 0.006, 0.006
 """Standard deviations of the change of scale (its logarithm) and of the angle (radians), from frame to frame."""
 PIECE = (0.15, 0.4)
 """Radius of a piece in front, as a part of the crop's shorter side."""
+LARGEST = 1.6
+"""Times this radius, how far a piece reaches at most."""
 SOFT = (0.5, 3.0)
 """Width of its edge in pixels."""
 GAIN = 0.3
@@ -78,11 +80,12 @@ def moving_clip(
         parts = [(photos, cut, min(cut, sharp)), (photos[::-1], frames - cut, max(0, sharp - cut))]
     else:
         parts = [(photos, frames, sharp)]
-    clip = torch.cat([_shot(layers, count, unblurred, crop, options, rng) for layers, count, unblurred in parts])
+    shots = [_shot(layers, count, unblurred, crop, options, rng) for layers, count, unblurred in parts]
+    clip = shots[0] if len(shots) == 1 else torch.cat(shots, dim=1)
     if rng.random() < options.brightness:
         ramp = np.interp(np.arange(frames), [0, frames * rng.uniform(0.2, 0.8), frames], rng.uniform(-1, 1, 3))
-        clip *= torch.from_numpy(1 + GAIN * ramp).float().view(-1, 1, 1, 1)
-    pixels: np.ndarray = clip.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        clip *= torch.from_numpy(1 + GAIN * ramp).float().view(-1, 1, 1)
+    pixels: np.ndarray = clip.round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 3, 0).numpy()
     return pixels
 
 
@@ -94,23 +97,25 @@ def _shot(
     options: MotionOptions,
     rng: np.random.Generator,
 ) -> Tensor:
-    """Frames (T, 3, H, W), 0..255, without a cut; the first `sharp` ones without blur."""
+    """Frames (3, T, H, W), 0..255, without a cut; the first `sharp` ones without blur."""
     count = SUBFRAMES if rng.random() < options.blur else 1
     offsets = (np.arange(count) / count) * SHUTTER
     blurred = (np.arange(sharp, frames)[:, None] + offsets).reshape(-1)
     moments = np.concatenate((np.arange(sharp), blurred))
-    picture: Tensor | None = None
-    for photo in photos:
-        path = _path(moments, crop, options.speed, rng, inside=picture is not None)
-        u, v = _places(path, crop)
-        layer = _sampled(photo, u, v, path)
-        picture = layer if picture is None else torch.lerp(picture, layer, _piece(u, v, path, crop, rng))
-    if picture is None:
-        raise ValueError("photos: expected at least one")
-    return torch.cat((picture[:sharp], picture[sharp:].unflatten(0, (-1, count)).mean(dim=1)))
+    background, *others = (torch.from_numpy(np.ascontiguousarray(photo)).permute(2, 0, 1).float() for photo in photos)
+    picture = _sampled(background, _path(moments, crop, options.speed, rng), crop, "reflection")
+    for photo in others:
+        path = _path(moments, crop, options.speed, rng, inside=True)
+        layer = _sampled(_piece(photo, float(path.scale[0]), crop, rng), path, crop, "zeros")
+        picture.mul_(1 - layer[3:]).add_(layer[:3])
+    if count == 1:
+        return picture
+    return torch.cat((picture[:, :sharp], picture[:, sharp:].unflatten(1, (-1, count)).mean(dim=2)), dim=1)
 
 
-def _path(moments: np.ndarray, crop: tuple[int, int], speed: float, rng: np.random.Generator, inside: bool) -> _Path:
+def _path(
+    moments: np.ndarray, crop: tuple[int, int], speed: float, rng: np.random.Generator, inside: bool = False
+) -> _Path:
     """A smooth random path; `inside` keeps its centre about the picture, as a ball between walls."""
     velocity = rng.uniform(0, speed) * rng.uniform(0.5, 1)
     heading = rng.uniform(0, 2 * math.pi) + np.sin(moments / STEADY + rng.uniform(0, 2 * math.pi)) * rng.uniform(0, 2)
@@ -138,41 +143,43 @@ def _between(place: np.ndarray, limit: float) -> np.ndarray:
     return limit - np.abs((place + limit) % (4 * limit) - 2 * limit)
 
 
-def _places(path: _Path, crop: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Of every pixel at every moment, where it is in the layer, in pixels of the clip from the layer's centre: two
-    (moments, height, width)."""
+def _sampled(photo: Tensor, path: _Path, crop: tuple[int, int], beyond: str) -> Tensor:
+    """A photo (C, h, w) along its path, (C, moments, height, width).
+
+    Args:
+        beyond: what is beyond its edges: "reflection" or "zeros".
+    """
     y, x = (torch.arange(side, dtype=torch.float32) - (side - 1) / 2 for side in crop)
-    cos, sin, px, py = (
-        torch.from_numpy(values).float().view(-1, 1, 1)
-        for values in (np.cos(path.angle), np.sin(path.angle), path.x, path.y)
+    scale, angle, px, py = (
+        torch.from_numpy(values).float().view(-1, 1, 1) for values in (path.scale, path.angle, path.x, path.y)
     )
-    dx, dy = x.view(1, 1, -1) - px, y.view(1, -1, 1) - py
-    return cos * dx + sin * dy, cos * dy - sin * dx
+    dx, dy, cos, sin = x.view(1, 1, -1) - px, y.view(1, -1, 1) - py, scale * angle.cos(), scale * angle.sin()
+    height, width = photo.shape[1:]
+    grid = torch.stack(((cos * dx + sin * dy) * (2 / width), (cos * dy - sin * dx) * (2 / height)), dim=-1)
+    # all moments in one picture, one below the other, so that the photo is not copied
+    found = F.grid_sample(photo[None], grid.flatten(0, 1)[None], "bilinear", beyond, align_corners=False)
+    return found[0].unflatten(1, (-1, crop[0]))
 
 
-def _sampled(photo: np.ndarray, u: Tensor, v: Tensor, path: _Path) -> Tensor:
-    """The photo at these places, (moments, 3, height, width); beyond its edges it is mirrored."""
-    height, width = photo.shape[:2]
-    scale = torch.from_numpy(path.scale).float().view(-1, 1, 1)
-    grid = torch.stack((u * scale * (2 / width), v * scale * (2 / height)), dim=-1)
-    # one large picture in place of many, so that the photo is not copied
-    rows = grid.flatten(0, 1).unsqueeze(0)
-    pixels = torch.from_numpy(np.ascontiguousarray(photo)).permute(2, 0, 1).unsqueeze(0).float()
-    found = F.grid_sample(pixels, rows, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return found[0].unflatten(1, u.shape[:2]).transpose(0, 1)
+def _piece(photo: Tensor, scale: float, crop: tuple[int, int], rng: np.random.Generator) -> Tensor:
+    """The middle of a photo (3, h, w) in a blob with a soft edge, and as a fourth channel how much of it is there.
 
+    By that, 0..1, the colours are multiplied, so that they can be interpolated.
 
-def _piece(u: Tensor, v: Tensor, path: _Path, crop: tuple[int, int], rng: np.random.Generator) -> Tensor:
-    """How much of each pixel a piece covers, 0..1, (moments, 1, height, width): a blob with a soft edge."""
-    size = rng.uniform(*PIECE) * min(crop)
-    scale = torch.from_numpy(path.scale / path.scale[0]).float().view(-1, 1, 1)
-    u, v = u * scale, v * scale
-    radius = torch.sqrt(u.square() + v.square()).clamp_min_(1e-3)
-    cos, sin = u / radius, v / radius
-    # waves of once, twice and three times round, as powers of the direction
-    edge, (c, s) = torch.ones_like(radius), (cos, sin)
+    Args:
+        scale: pixels of the photo per pixel of the clip.
+    """
+    height, width = photo.shape[1:]
+    size, soft = rng.uniform(*PIECE) * min(crop) * scale, float(rng.uniform(*SOFT)) * scale
+    size = min(size, min(height, width) / (2 * LARGEST))
+    rows, columns = (min(side, 2 * math.ceil(LARGEST * size + 4 * soft)) for side in (height, width))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    y = (torch.arange(rows) + (top + 0.5 - height / 2)).float().view(-1, 1)
+    x = (torch.arange(columns) + (left + 0.5 - width / 2)).float().view(1, -1)
+    radius, angle = torch.hypot(x, y), torch.atan2(y, x)
+    edge = torch.ones_like(radius)
     for order in range(1, 4):
         a, b = rng.normal(0, 0.25 / order, 2)
-        edge += float(a) * c + float(b) * s
-        c, s = c * cos - s * sin, c * sin + s * cos
-    return torch.sigmoid((edge.clamp_min_(0.3) * size - radius) / float(rng.uniform(*SOFT))).unsqueeze(1)
+        edge += float(a) * torch.cos(order * angle) + float(b) * torch.sin(order * angle)
+    there = torch.sigmoid((edge.clamp_(0.3, LARGEST) * size - radius) / soft)
+    return torch.cat((there * photo[:, top : top + rows, left : left + columns], there.unsqueeze(0)))
