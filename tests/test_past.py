@@ -107,6 +107,7 @@ def test_without_a_past_nothing_is_different() -> None:
 
 @pytest.mark.slow
 def test_compiled_steps_are_not_compiled_anew_for_every_length_of_the_past() -> None:
+    torch.compiler.reset()  # of what other tests have compiled
     network = fresh("cv4x8x8").network.train()
     graphs = []
 
