@@ -98,7 +98,7 @@ def test_device_file() -> None:
 
 
 def test_a_name_with_a_null_byte() -> None:
-    with pytest.raises(MediaError):
+    with pytest.raises(InputError, match="no file can have the name"):
         open_media("a\0b.mp4")
 
 

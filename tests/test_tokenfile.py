@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import struct
-import tempfile
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -16,8 +15,10 @@ import torch
 from refusals import refused
 from small import clip, small
 
+from cosmotok import tokenfile
 from cosmotok.errors import CosmotokError, TokenFileError
 from cosmotok.tokenfile import TokenFile, TokenInfo, TokenWriter
+from cosmotok.writing.files import OutputFile
 
 FRAMES = 9
 
@@ -188,7 +189,7 @@ def test_latents_that_float16_cannot_hold(value, tmp_path):
 
 def test_a_disk_that_is_full_once_the_spool_is_flushed(tmp_path, monkeypatch):
     tokenizer = small("dv4x8x8")
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: Path("/dev/full").open("r+b"))  # noqa: SIM115
+    monkeypatch.setattr(tokenfile, "spool", lambda target: OutputFile(Path("/dev/full"), 0))
 
     def write():
         with TokenWriter(tmp_path / "t.safetensors", tokenizer.spec) as writer:

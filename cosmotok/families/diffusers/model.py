@@ -246,7 +246,7 @@ def find_diffusers(request: Request) -> DiffusersModel:
     name, asked = request.name, request.name[len(PREFIX) :]
     import_diffusers()
     by_lower = {known.lower(): known for known in PEERS}
-    path = model_path(asked)
+    path = model_path(asked) if asked else Path()
     if asked.lower() in by_lower:
         peer = PEERS[by_lower[asked.lower()]]
         class_of(peer)
