@@ -17,6 +17,7 @@ __all__ = [
     "InputError",
     "MediaError",
     "MissingExtraError",
+    "SourceLostError",
     "TokenFileError",
     "UnknownModelError",
     "out_of_memory",
@@ -45,6 +46,10 @@ class CheckpointError(CosmotokError):
 
 class MediaError(CosmotokError, OSError):
     """An image or video cannot be read, or a file cannot be written."""
+
+
+class SourceLostError(CosmotokError, ConnectionError):
+    """The place that data comes from, or goes to, does not answer any more."""
 
 
 class TokenFileError(CosmotokError):
