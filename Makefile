@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 OLDEST := .venv-oldest
 
-.PHONY: help demo test test-slow test-oldest lint benchmark clean
+.PHONY: help demo test test-slow test-oldest lint docs benchmark clean
 
 help:
-	@sed -n 's/^# //p' Makefile; echo 'Also: make test-slow, test-oldest, lint, benchmark, clean.'
+	@sed -n 's/^# //p' Makefile; echo 'Also: make test-slow, test-oldest, lint, docs, benchmark, clean.'
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -20,8 +20,8 @@ demo: $(READY)
 	$(BIN)/python examples/demo.py
 
 lint: $(READY)
-	$(BIN)/ruff check cosmotok tests benchmarks examples
-	$(BIN)/ruff format --check cosmotok tests benchmarks examples
+	$(BIN)/ruff check cosmotok tests benchmarks examples website
+	$(BIN)/ruff format --check cosmotok tests benchmarks examples website
 	$(BIN)/mypy cosmotok
 	$(BIN)/lint-imports --no-cache
 
@@ -37,6 +37,10 @@ test-oldest:
 	grep -oE '"[A-Za-z-]+(\[[a-z]+\])?>=[0-9.]+' pyproject.toml | tr -d '"' | sed -E 's/(\[.*\])?>=/==/' > $(OLDEST)/constraints.txt
 	$(OLDEST)/bin/python -m pip install --quiet --editable '.[dev]' --constraint $(OLDEST)/constraints.txt
 	$(OLDEST)/bin/pytest -m 'not slow'
+
+# The documentation as a site, into build/site; a broken link or an unknown name ends it.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 benchmark: $(READY)
 	$(BIN)/python benchmarks/memory.py
