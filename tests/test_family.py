@@ -109,14 +109,53 @@ def test_every_family_refuses_in_one_line(name):
     assert "\n" not in str(caught.value)
 
 
-def test_another_package_can_add_one_by_an_entry_point(monkeypatch):
-    class Entry:
-        name = "toy"
-
-        def load(self):
-            return TOY
-
-    monkeypatch.setattr(families.registry, "entry_points", lambda group: [Entry()] if "cosmotok" in group else [])
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Installs a package with one family: its name, and the text of its module, which is `NAME_family`."""
+    monkeypatch.syspath_prepend(tmp_path / "site")
     monkeypatch.setattr(families.registry, "FAMILIES", dict(FAMILIES))
+
+    def install(name, module):
+        about = tmp_path / "site" / f"cosmotok_{name}-1.0.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: cosmotok-{name}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[cosmotok.families]\n{name} = {name}_family:FAMILY\n")
+        (tmp_path / "site" / f"{name}_family.py").write_text(module)
+        monkeypatch.delitem(sys.modules, f"{name}_family", raising=False)
+
+    return install
+
+
+def test_another_package_can_add_one_by_an_entry_point(installed):
+    installed("squares", "from toy_family import TOY as FAMILY")
     families.registry._discover()
-    assert families.registry.FAMILIES["toy"] is TOY
+    assert families.registry.FAMILIES["squares"] is TOY
+
+
+@pytest.mark.parametrize(
+    "module, reason",
+    [
+        ("import not_there_at_all", "ModuleNotFoundError: No module named 'not_there_at_all'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("OTHER = 1", "AttributeError: module 'broken_family' has no attribute 'FAMILY'"),
+        ("FAMILY = 'x'", "TypeError: broken_family:FAMILY is no cosmotok.families.Family"),
+    ],
+)
+def test_one_that_cannot_be_imported_leaves_the_others_of_use(installed, caplog, monkeypatch, module, reason):
+    installed("broken", module)
+    installed("squares", "from toy_family import TOY as FAMILY")
+    families.registry._discover()
+    (warning,) = caplog.messages
+    expected = f"the family broken of the package cosmotok-broken cannot be used ({reason}"
+    assert warning.startswith(expected) and "\n" not in warning
+    assert families.registry.FAMILIES["squares"] is TOY
+    assert find("cv4x8x8-tiny").spec.spatial_factor == 8
+    for options in ({}, {"variant": "CV8x8x8"}):
+        with pytest.raises(InputError) as caught:
+            find("Broken:large", **options)
+        assert str(caught.value).startswith(f"Broken:large: {expected}")
+    caplog.clear()
+    monkeypatch.setattr(families.registry, "parent_process", lambda: "somebody")
+    families.registry._discover()
+    assert not caplog.messages, "a worker says it once more"

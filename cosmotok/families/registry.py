@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from cosmotok.interface import Model
 
 __all__ = ["FAMILIES", "Family", "Request", "family_of", "find", "is_known", "known_names", "register"]
+
+log = logging.getLogger(__name__)
 
 ENTRY_POINTS = "cosmotok.families"
 """Group of entry points by which another package adds families of its own."""
@@ -131,7 +135,34 @@ def _discover() -> None:
         if module.ispkg:
             register(module.name, import_module(f"cosmotok.families.{module.name}").FAMILY)
     for entry in entry_points(group=ENTRY_POINTS):
-        register(entry.name, entry.load())
+        register(entry.name, _from_elsewhere(entry))
+
+
+def _from_elsewhere(entry: EntryPoint) -> Family:
+    """The family of another package; in the place of one that cannot be imported, a family that says so of the names
+    that begin with the entry's. The others stay of use."""
+    try:
+        family = entry.load()
+        if not isinstance(family, Family):
+            raise TypeError(f"{entry.value} is no cosmotok.families.Family")
+    except (Exception, SystemExit) as error:
+        package = f" of the package {entry.dist.name}" if entry.dist else ""
+        reason = f"the family {entry.name}{package} cannot be used ({type(error).__name__}: {one_line(error, 200)})"
+    else:
+        return family
+    if parent_process() is None:  # not once more in each worker
+        log.warning("%s; its models are left out: update or remove the package", reason)
+
+    def refuse(asked: Request) -> Model:
+        raise InputError(f"{asked.name}: {reason}; update or remove the package")
+
+    prefix = f"{entry.name}:".lower()
+    return Family(
+        entry.name,
+        lambda name: name.lower().startswith(prefix),
+        refuse,
+        options=frozenset({"variant", "precision", "fit"}),
+    )
 
 
 _discover()
