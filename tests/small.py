@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cosmotok import Tokenizer, TokenizerConfig
+from cosmotok.config import find_model, list_models
 
 FSQ_LEVELS = (8, 8, 8, 5, 5, 5)
 
@@ -50,6 +51,8 @@ DISCRETE_KINDS = [kind for kind in KINDS if CONFIGS[kind].is_discrete]
 VIDEO_KINDS = [kind for kind in KINDS if CONFIGS[kind].kind == "video"]
 # One of each sort of token, for what does not depend on the network's shape.
 FEW_KINDS = ["cv4x8x8", "dv4x8x8", "ci8x8", "di8x8"]
+RELEASED = [name for name in list_models() if find_model(name).hub]
+"""The published tokenizers, by name."""
 
 
 def fresh(kind: str, seed: int = 0) -> Tokenizer:

@@ -12,7 +12,7 @@ from cosmotok.config import bundled_models, find_model
 from cosmotok.errors import ConfigError, UnknownModelError
 
 # variant: spatial factor, temporal factor, Haar patch, z_channels, repository on the Hub
-PUBLISHED = {
+FACTS = {
     "CI8x8": (8, 1, 4, 16, "Cosmos-0.1-Tokenizer-CI8x8"),
     "CI16x16": (16, 1, 4, 16, "Cosmos-0.1-Tokenizer-CI16x16"),
     "DI8x8": (8, 1, 4, 256, "Cosmos-0.1-Tokenizer-DI8x8"),
@@ -32,14 +32,14 @@ PUBLISHED = {
     "CV8x8x8-720p": (8, 8, 4, 16, "Cosmos-Tokenize1-CV8x8x8-720p"),
     "DV8x16x16-720p": (16, 8, 4, 16, "Cosmos-Tokenize1-DV8x16x16-720p"),
 }
-each_published = pytest.mark.parametrize("variant", PUBLISHED)
+each_published = pytest.mark.parametrize("variant", FACTS)
 
 
 @each_published
 def test_published_variants_are_as_published(variant):
     assert variant in list_models()
     config = find_model(variant).config
-    space, time, patch, z_channels, _ = PUBLISHED[variant]
+    space, time, patch, z_channels, _ = FACTS[variant]
     discrete, is_video = variant[0] == "D", variant[1] == "V"
     assert config == TokenizerConfig(
         variant=variant,
@@ -63,14 +63,14 @@ def test_published_variants_are_as_published(variant):
 
 
 def test_the_published_variants_are_the_only_ones_on_the_hub():
-    assert {name for name in list_models() if find_model(name).hub} == set(PUBLISHED)
-    assert {entry.name for entry in bundled_models()} == set(list_models()) - set(PUBLISHED)
+    assert {name for name in list_models() if find_model(name).hub} == set(FACTS)
+    assert {entry.name for entry in bundled_models()} == set(list_models()) - set(FACTS)
 
 
 @each_published
 def test_hub_names_and_capitals(variant):
     entry = find_model(variant)
-    repository = f"nvidia/{PUBLISHED[variant][-1]}"
+    repository = f"nvidia/{FACTS[variant][-1]}"
     assert entry.hub == repository
     for name in (repository, repository.lower(), variant.lower(), variant.upper()):
         assert find_model(name) == entry

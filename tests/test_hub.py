@@ -47,7 +47,7 @@ VARIANTS = {
         *("CV4x8x8-360p", "DV4x8x8-360p", "CV8x8x8-720p", "DV8x16x16-720p"),
     ],
 }
-PUBLISHED = [f"nvidia/Cosmos-{family}-{variant}" for family, variants in VARIANTS.items() for variant in variants]
+REPOSITORIES = [f"nvidia/Cosmos-{family}-{variant}" for family, variants in VARIANTS.items() for variant in variants]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def refusal(client: Client, repo: str, function: str = "fetch", *args: object, *
 # Names ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", REPOSITORIES)
 def test_published_ids_are_repositories_of_their_own(name: str) -> None:
     assert hub.hub_id(name) == name
     suffix = "-720p" if "1.0" in name else ""

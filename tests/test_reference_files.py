@@ -9,17 +9,16 @@ import warnings
 import pytest
 import torch
 from fixtures import VARIANTS, Fixture
-from small import CONFIGS, KINDS, clip, fresh, small
+from small import CONFIGS, KINDS, RELEASED, clip, fresh, small
 from torchscript import Tree, save_jit
 
 from cosmotok import Tokenizer, TokenizerConfig
 from cosmotok.checkpoint.contents import Checkpoint, half_of
 from cosmotok.checkpoint.reference import HALF_KEYS, to_reference_state_dict
 from cosmotok.checkpoint.reference_files import read_reference, write_reference
-from cosmotok.config import find_model, list_models
+from cosmotok.config import find_model
 from cosmotok.errors import CheckpointError, MediaError
 
-PUBLISHED = [name for name in list_models() if find_model(name).hub]
 SMALL_PUBLISHED = ["CV8x8x8-720p", "DV4x8x8", "DI8x8-360p"]
 WITHOUT_SHORTCUT = [kind for kind in KINDS if not CONFIGS[kind].linear_shortcut]
 
@@ -261,7 +260,7 @@ def test_the_fixtures_variants_by_keys_and_shapes(variant, halves, tmp_path):
     assert read_reference(tmp_path / "x.pt").config == dataclasses.replace(find_model(variant).config, channels=32)
 
 
-@pytest.mark.parametrize("variant", PUBLISHED)
+@pytest.mark.parametrize("variant", RELEASED)
 def test_every_published_variant_by_keys_and_shapes_alone(variant, tmp_path):
     path = tmp_path / "x.pt"
     torch.save(narrow(variant), path)

@@ -127,13 +127,13 @@ def shape_table(config: TokenizerConfig, parameters: int, fingerprint: str, size
         "compression": space if image else f"{config.temporal_factor} (time) x {space}",
         tokens: f"{' x '.join(map(str, grid))} = {math.prod(grid):,} of {clip}",
         "each": (
-            f"FSQ, levels {listed(config.levels)}: {math.log2(config.vocab_size or 1):.2f} bits"
+            f"FSQ, levels {commas(config.levels)}: {math.log2(config.vocab_size or 1):.2f} bits"
             if config.is_discrete
             else f"{config.latent_channels} channels"
         ),
         "latent statistics": "" if config.is_discrete else ("in config.json" if config.latents_mean else "not stated"),
-        "network": f"wavelet patch {config.patch}, width {config.channels} x {listed(config.encoder_multipliers)} "
-        f"(encoder), {listed(config.decoder_multipliers)} (decoder)",
+        "network": f"wavelet patch {config.patch}, width {config.channels} x {commas(config.encoder_multipliers)} "
+        f"(encoder), {commas(config.decoder_multipliers)} (decoder)",
         "parameters": f"{parameters:,}{file}",
         "fingerprint": f"`{fingerprint}`",
     }
@@ -193,7 +193,7 @@ def cell(value: Any) -> str:
     return one_line(str(value)).replace("|", "\\|")
 
 
-def listed(numbers: Sequence[int]) -> str:
+def commas(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 

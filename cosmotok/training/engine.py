@@ -35,7 +35,7 @@ from cosmotok.training.parallel import (
     set_random_state,
 )
 from cosmotok.training.recipe import Recipe
-from cosmotok.training.sharding import gather, load_sharded, shard, sharded_state, spread
+from cosmotok.training.sharding import gather, load_sharded, shard, sharded_state, split_like
 from cosmotok.training.trackers import tracker_values
 
 if TYPE_CHECKING:
@@ -377,7 +377,7 @@ class Engine:
                 optimizer.load_state_dict(values)
         self.tokenizer.network.load_state_dict(state["average"])
         self.average.load(
-            spread(w, v) for w, v in zip(self.tokenizer.network.parameters(), self.average.values, strict=True)
+            split_like(w, v) for w, v in zip(self.tokenizer.network.parameters(), self.average.values, strict=True)
         )
         if self.adversary is not None:
             self.adversary.load_state_dict(state["adversary"])

@@ -16,7 +16,7 @@ from cosmotok.network import HALVES
 from cosmotok.tokenizer import build_network
 from cosmotok.training.losses.options import LossOptions, is_ever_on
 from cosmotok.training.modes import CHECKPOINTED
-from cosmotok.training.recipe import Recipe, Stage
+from cosmotok.training.recipe import Recipe, TrainingStage
 
 __all__ = ["MemoryEstimate", "available_memory", "check_memory", "count_parameters", "estimate_memory", "gigabytes"]
 
@@ -223,7 +223,7 @@ def check_memory(recipe: Recipe, device: torch.device, processes: int = 1, on_th
     if needed <= free:
         return
     index = estimate.largest_stage
-    stage: Stage = recipe.stages[index]
+    stage: TrainingStage = recipe.stages[index]
     options = [f"stages.{index}.crop (now {stage.crop})", f"stages.{index}.images ({stage.images})"]
     if recipe.config.kind == "video":
         options += [f"stages.{index}.clips ({stage.clips})", f"stages.{index}.frames ({stage.frames})"]

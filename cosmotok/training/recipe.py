@@ -13,14 +13,14 @@ from cosmotok.training.losses.options import LossOptions
 from cosmotok.training.optimizers import OptimizerOptions
 from cosmotok.training.schedule import ScheduleOptions
 
-__all__ = ["Recipe", "Stage", "ValidationOptions"]
+__all__ = ["Recipe", "TrainingStage", "ValidationOptions"]
 
 
 DISCRIMINATOR_FIELDS = {"discriminators", "discriminator_width", "discriminator_layers", "lecam_decay"}
 
 
 @dataclass(frozen=True)
-class Stage:
+class TrainingStage:
     """A part of the run with batches of one shape and one set of losses."""
 
     steps: int
@@ -72,7 +72,7 @@ class Recipe:
     name: str
     model: str
     """A known model's name: its shape."""
-    stages: list[Stage]
+    stages: list[TrainingStage]
     model_changes: dict[str, Any] = field(default_factory=dict)
     """Fields of `TokenizerConfig` that differ from the model's."""
     start: str | None = None

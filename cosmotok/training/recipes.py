@@ -9,7 +9,7 @@ from cosmotok.errors import UnknownModelError
 from cosmotok.training.data.options import DataOptions, MotionOptions
 from cosmotok.training.losses.options import LossOptions
 from cosmotok.training.optimizers import OptimizerOptions
-from cosmotok.training.recipe import Recipe, Stage, ValidationOptions
+from cosmotok.training.recipe import Recipe, TrainingStage, ValidationOptions
 from cosmotok.training.schedule import ScheduleOptions
 
 __all__ = ["find_recipe", "list_recipes"]
@@ -53,8 +53,10 @@ def published(entry: ModelEntry) -> Recipe:
     gram = {"perceptual": 0.073, "gram": 0.062} | ({"flow": 0.01} if video else {})
     adversarial = {"adversarial": 0.2, "adversarial_start": 1_000_000}
 
-    def stage(steps: int, **loss: Any) -> Stage:
-        return Stage(steps=steps, frames=frames, crop=256, clips=8, images=32, loss=loss, past=PAST if video else 0)
+    def stage(steps: int, **loss: Any) -> TrainingStage:
+        return TrainingStage(
+            steps=steps, frames=frames, crop=256, clips=8, images=32, loss=loss, past=PAST if video else 0
+        )
 
     stages = [stage(500_000), stage(500_000, **gram), stage(100_000, **gram, **adversarial)]
     return Recipe(
@@ -87,7 +89,9 @@ def tiny(entry: ModelEntry) -> Recipe:
     crops = TINY_CROPS[config.kind, config.spatial_factor]
     frames, past = (17, PAST) if video else (1, 0)
     shapes = zip((16_000, 16_000, 8000), crops, (2, 1, 1), (4, 3, 2), strict=True)
-    stages = [Stage(steps=n, frames=frames, crop=side, clips=b, images=i, past=past) for n, side, b, i in shapes]
+    stages = [
+        TrainingStage(steps=n, frames=frames, crop=side, clips=b, images=i, past=past) for n, side, b, i in shapes
+    ]
     continuous_twin = "c" + entry.name[1:]
     start = None if continuous or continuous_twin not in list_models() else continuous_twin
     return Recipe(

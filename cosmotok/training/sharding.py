@@ -20,7 +20,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from cosmotok.training.modes import CHECKPOINTED
 
-__all__ = ["gather", "load_sharded", "shard", "sharded_state", "spread"]
+__all__ = ["gather", "load_sharded", "shard", "sharded_state", "split_like"]
 
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
@@ -39,7 +39,7 @@ def gather(values: Tensor) -> Tensor:
     return values.full_tensor() if isinstance(values, DTensor) else values
 
 
-def spread(whole: Tensor, like: Tensor) -> Tensor:
+def split_like(whole: Tensor, like: Tensor) -> Tensor:
     """Inverse of `gather`: `whole` split as `like` is."""
     if not isinstance(like, DTensor):
         return whole

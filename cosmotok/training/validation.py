@@ -23,7 +23,7 @@ from cosmotok.perceptual.vgg import LPIPS, MINIMUM_SIZE
 from cosmotok.tokenizer import Tokenizer
 from cosmotok.training.pictures import Sample, write_clip, write_grid
 
-__all__ = ["Clip", "FileQuality", "Validation", "Validator"]
+__all__ = ["FileQuality", "ReconstructedClip", "Validation", "Validator"]
 
 CACHE_BYTES = 512 * 1024**2
 """Decoded files are kept in memory up to here; the others are read again each time."""
@@ -47,7 +47,7 @@ class FileQuality:
 
 
 @dataclass(frozen=True)
-class Clip:
+class ReconstructedClip:
     """A whole clip and what came back of it, both uint8 (T, H, W, 3)."""
 
     label: str
@@ -72,7 +72,7 @@ class Validation:
     code_count: int | None
     """Indices that these two are of: with fewer than the vocabulary has, not all of it can be used."""
     samples: tuple[Sample, ...]
-    clips: tuple[Clip, ...]
+    clips: tuple[ReconstructedClip, ...]
 
     def mean(self, figure: Literal["psnr", "ssim", "lpips"], kind: str | None = None) -> float | None:
         """The mean of a figure over the files it was measured of, or over the "image" or "video" ones of them."""
@@ -224,7 +224,7 @@ class Validator:
         pictured, filmed = self._chosen_for_pictures()
         results: list[FileQuality] = []
         samples: list[Sample] = []
-        clips: list[Clip] = []
+        clips: list[ReconstructedClip] = []
         skipped = list(self.skipped)
         if self.lpips is not None:
             self.lpips.to(tokenizer.device)
@@ -251,7 +251,7 @@ class Validator:
                 codes.merge(used)
             if film:
                 originals, outcomes = (np.stack(part) for part in zip(*film, strict=True))
-                clips.append(Clip(source.label, originals, outcomes, source.frame_rate))
+                clips.append(ReconstructedClip(source.label, originals, outcomes, source.frame_rate))
         if not results:
             raise InputError(f"validation: no file of the set can be read any more; the last: {skipped[-1]}")
         return Validation(
