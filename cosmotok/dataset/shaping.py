@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Segment", "Shaping", "ShapedFrame"]
+__all__ = ["Segment", "ShapedFrame", "Shaping"]
 
 
 @dataclass(frozen=True)
