@@ -27,6 +27,7 @@ from cosmotok.errors import CheckpointError, InputError
 from cosmotok.foreign import one_line
 from cosmotok.interface import NetworkTokenizer
 from cosmotok.network import HALVES, Autoencoder, StreamState
+from cosmotok.normalization import denormalize_latents, normalize_latents
 from cosmotok.private import contents
 from cosmotok.quantization import Precision, calibrate, quantize, restore
 from cosmotok.spec import TokenizerSpec
@@ -178,6 +179,23 @@ class Tokenizer(NetworkTokenizer):
     @property
     def spec(self) -> TokenizerSpec:
         return self.config.spec
+
+    # For diffusion models ----------------------------------------------------------------------------------------
+
+    def normalize(self, latents: Tensor) -> Tensor:
+        """Latents of mean 0 and deviation 1 per channel, by `config.latents_mean` and `latents_std`.
+
+        Args:
+            latents: (B, C, T', H', W'), or of images (B, C, H', W'), as `encode` returns them.
+
+        Raises:
+            InputError: where the config has no statistics; `cosmotok stats` measures them.
+        """
+        return normalize_latents(latents, self.config.latents_mean, self.config.latents_std)
+
+    def denormalize(self, latents: Tensor) -> Tensor:
+        """The way back from `normalize`: what a diffusion model generated, ready for `decode`."""
+        return denormalize_latents(latents, self.config.latents_mean, self.config.latents_std)
 
     # Where it is -------------------------------------------------------------------------------------------------
 

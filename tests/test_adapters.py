@@ -245,7 +245,62 @@ def test_module_interface():
     assert adapter.to(torch.float16) is adapter
     assert adapter.tokenizer.dtype == torch.float16
     assert sum(p.numel() for p in adapter.parameters()) == adapter.tokenizer.parameters
-    assert not hasattr(adapter, "enable_tiling")
+
+
+def test_scripts_may_ask_for_tiles():
+    adapter, video = CosmotokVAE(fresh("cv4x8x8")), clip(5)
+    expected = adapter.encode(video).latent_dist.mode()
+    with pytest.warns(UserWarning, match="attention_context=N bounds"):
+        adapter.enable_tiling(512, tile_sample_stride_height=448)
+    adapter.disable_tiling()
+    assert torch.equal(adapter.encode(video).latent_dist.mode(), expected)
+
+
+def test_normalised_latents_have_the_statistics_that_pipelines_use(real_vae):
+    adapter, latents = CosmotokVAE.from_diffusers(real_vae), torch.randn(2, 4, STEPS, 2, 2)
+    mean, std = (
+        torch.tensor(real_vae.config[name]).view(1, 4, -1, 1, 1)[:, :, :STEPS]
+        for name in ("latents_mean", "latents_std")
+    )
+    torch.testing.assert_close(adapter.normalize(latents), (latents - mean) / std)
+    torch.testing.assert_close(adapter.denormalize(adapter.normalize(latents)), latents)
+    with pytest.raises(InputError, match="latent frames, got 20 means"):
+        adapter.normalize(torch.randn(1, 4, STEPS + 3, 2, 2))
+
+    tokenizer = fresh("cv8x8x8")
+    with pytest.raises(InputError, match="cosmotok stats DATA"):
+        tokenizer.normalize(latents)
+    tokenizer.config = replace(tokenizer.config, latents_mean=tuple(STATISTICS[0]), latents_std=tuple(STATISTICS[1]))
+    for some in (latents, latents[:, :, 0], torch.randn(1, 4, 50, 1, 1)):
+        scale = torch.tensor(STATISTICS[1]).view(1, 4, *[1] * (some.ndim - 2))
+        torch.testing.assert_close(tokenizer.normalize(some) * scale, some - tokenizer.denormalize(some * 0))
+        torch.testing.assert_close(tokenizer.denormalize(tokenizer.normalize(some)), some)
+    for wrong in (latents[:, :3], latents[0, 0], latents.int()):
+        with pytest.raises(InputError, match="latents: expected"):
+            tokenizer.normalize(wrong)
+
+
+def test_saved_vaes_load_again(real_vae, tmp_path):
+    adapter, video = CosmotokVAE.from_diffusers(real_vae), clip(FRAMES)
+    expected = adapter.encode(video).latent_dist.mode()
+    adapter.save_pretrained(tmp_path / "none", is_main_process=False)
+    assert not (tmp_path / "none").exists()
+    adapter.save_pretrained(str(tmp_path / "vae"), safe_serialization=True)
+    again = type(real_vae).from_pretrained(tmp_path / "vae")
+    assert list(again.config.latents_mean) == list(real_vae.config.latents_mean)
+    assert_close(again.eval().encode(video).latent_dist.mode().detach(), expected)
+    assert torch.equal(Tokenizer.from_pretrained(tmp_path / "vae").encode(video), expected)
+
+    ours = fresh("cv8x8x8-shortcut")
+    with pytest.warns(UserWarning, match="linear_shortcut.* in cosmotok's format"):
+        CosmotokVAE(ours).save_pretrained(tmp_path / "ours")
+    assert torch.equal(Tokenizer.from_pretrained(tmp_path / "ours").encode(video), ours.encode(video))
+
+
+def test_a_whole_pipeline_is_saved_without_failing(real_vae, tmp_path):
+    pipe = pipeline("text2world", CosmotokVAE.from_diffusers(real_vae))
+    pipe.save_pretrained(tmp_path)
+    assert (tmp_path / "transformer" / "config.json").is_file()
 
 
 def test_refusals(real_vae):

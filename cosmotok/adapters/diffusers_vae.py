@@ -18,16 +18,21 @@ diffusers itself is not needed here: its pipelines ask for attributes and method
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from cosmotok.checkpoint.contents import Checkpoint
-from cosmotok.checkpoint.diffusers import config_from_diffusers, tensors_from_diffusers
+from cosmotok.checkpoint.diffusers import config_from_diffusers, obstacles, tensors_from_diffusers
+from cosmotok.checkpoint.diffusers_files import write_diffusers
 from cosmotok.errors import InputError
+from cosmotok.normalization import denormalize_latents, normalize_latents
 from cosmotok.tokenizer import Tokenizer
 
 __all__ = ["CosmotokVAE", "Decoded", "Encoded", "LatentPoint", "VAEConfig"]
@@ -76,8 +81,8 @@ class CosmotokVAE(nn.Module):
 
     What is better than there: clips run through in chunks, so that memory does not grow with their length but for the
     attention's cache, which `attention_context` bounds; attention is never materialised; any number of frames and any
-    size can be encoded. Results are the same where both work, but for rounding. There is no `enable_tiling`: tiles
-    change the statistics of the norms and so the result, and in diffusers' class the call does nothing.
+    size can be encoded. Results are the same where both work, but for rounding. `enable_tiling` warns and does nothing:
+    tiles would change the statistics of the norms and so the result, and streaming bounds memory already.
 
     As in the tokenizer, nothing tracks gradients, and what goes in has to be finite and in [-1, 1].
 
@@ -164,6 +169,61 @@ class CosmotokVAE(nn.Module):
     def disable_slicing(self) -> None:
         """Encodes and decodes a batch at once."""
         self.use_slicing = False
+
+    def enable_tiling(self, *sizes: Any, **named_sizes: Any) -> None:
+        """Warns that tiles are not needed here and would change the result; takes whatever scripts pass."""
+        warnings.warn(
+            "CosmotokVAE.enable_tiling does nothing: clips are encoded in steps already, attention holds no matrix of "
+            "weights, and tiles would change the result; attention_context=N bounds the memory of long clips",
+            stacklevel=2,
+        )
+
+    def disable_tiling(self) -> None:
+        """There are no tiles: nothing to do."""
+
+    def normalize(self, latents: Tensor) -> Tensor:
+        """Latents of mean 0 and deviation 1, by `config.latents_mean` and `config.latents_std`.
+
+        Args:
+            latents: (B, C, T', H', W'), or of images (B, C, H', W'), as `encode` gives them.
+
+        Raises:
+            InputError: for no statistics, or ones of fewer latent frames than these.
+        """
+        return normalize_latents(latents, self.config.latents_mean or (), self.config.latents_std or ())
+
+    def denormalize(self, latents: Tensor) -> Tensor:
+        """The way back from `normalize`: what a diffusion model generated, ready for `decode`."""
+        return denormalize_latents(latents, self.config.latents_mean or (), self.config.latents_std or ())
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **options: Any) -> None:
+        """Writes a folder that `AutoencoderKLCosmos.from_pretrained` and `Tokenizer.from_pretrained` load.
+
+        A model that diffusers cannot express (with a linear shortcut, or for images) is written in cosmotok's own
+        format, which only `Tokenizer.from_pretrained` loads; a warning says so.
+
+        Args:
+            save_directory: the folder.
+            options: what diffusers takes here. `is_main_process=False` writes nothing; the rest is not needed.
+
+        Raises:
+            MediaError: where the folder cannot be written.
+            CheckpointError: where it holds another model.
+        """
+        if not options.get("is_main_process", True):
+            return
+        checkpoint = self.tokenizer.to_checkpoint()
+        reasons = [reason for reason, holds in obstacles(checkpoint.config, self.tokenizer.halves).items() if holds]
+        if not reasons:
+            statistics = {name: self.config[name] for name in ("latents_mean", "latents_std")}
+            write_diffusers(checkpoint, Path(save_directory), statistics)
+            return
+        warnings.warn(
+            f"CosmotokVAE.save_pretrained: diffusers has no such model ({', '.join(reasons)}); {save_directory} is in "
+            "cosmotok's format, for Tokenizer.from_pretrained",
+            stacklevel=2,
+        )
+        self.tokenizer.save_pretrained(save_directory)
 
     def encode(self, x: Tensor, return_dict: bool = True) -> Encoded | tuple[LatentPoint]:
         """Clips to the distribution of their latents, `encode(x).latent_dist.mode()`.

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 
@@ -150,8 +151,10 @@ def with_our_facts(config: TokenizerConfig, metadata: Mapping[str, str]) -> Toke
 # Writing --------------------------------------------------------------------------------------------------------------
 
 
-def write_diffusers(checkpoint: Checkpoint, folder: Path) -> None:
+def write_diffusers(checkpoint: Checkpoint, folder: Path, changes: Mapping[str, Any] | None = None) -> None:
     """Writes a folder for `AutoencoderKLCosmos.from_pretrained`; tensors keep their values and dtype.
+
+    `changes` are values of diffusers' config that ours does not hold, such as statistics of every latent frame.
 
     Name and chunk schedule go into the metadata of the weights, so that `read_diffusers` gives back the same config.
 
@@ -174,4 +177,4 @@ def write_diffusers(checkpoint: Checkpoint, folder: Path) -> None:
     metadata = {"format": "pt", "variant": config.variant, "chunk": str(config.chunk)}
     with output_folder(folder) as place:
         write_file(place / f"{WEIGHTS}.safetensors", safetensors.torch.save(tensors, metadata))
-        write_file(place / CONFIG_FILE, json.dumps(config_to_diffusers(config), indent=2) + "\n")
+        write_file(place / CONFIG_FILE, json.dumps(config_to_diffusers(config) | dict(changes or {}), indent=2) + "\n")
