@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 OLDEST := .venv-oldest
+# A process for each core, at most four; a file's tests stay in one of them, for what they share.
+SPREAD := -n logical --maxprocesses 4 --dist loadfile
 
 .PHONY: help demo test test-slow test-oldest lint docs benchmark clean
 
@@ -26,7 +28,7 @@ lint: $(READY)
 	$(BIN)/lint-imports --no-cache
 
 test: $(READY) lint
-	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest -m 'not slow' $(SPREAD)
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow --timeout 3600
@@ -36,7 +38,7 @@ test-oldest:
 	$(PYTHON) -m venv $(OLDEST)
 	grep -oE '"[A-Za-z-]+(\[[a-z]+\])?>=[0-9.]+' pyproject.toml | tr -d '"' | sed -E 's/(\[.*\])?>=/==/' > $(OLDEST)/constraints.txt
 	$(OLDEST)/bin/python -m pip install --quiet --editable '.[dev]' --constraint $(OLDEST)/constraints.txt
-	$(OLDEST)/bin/pytest -m 'not slow'
+	$(OLDEST)/bin/pytest -m 'not slow' $(SPREAD)
 
 # The documentation as a site, into build/site; a broken link or an unknown name ends it.
 docs: $(READY)

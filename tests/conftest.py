@@ -1,9 +1,14 @@
 """Settings of the whole test suite: few threads, and the same examples in every run."""
 
 import os
+import signal
 
 # Threads that wait must not spin: where something else keeps a core busy, tests would take minutes.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# A shell ignores Ctrl-C for what it starts in the background, and so would every process that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 import torch

@@ -96,9 +96,9 @@ def test_configs_beyond_their_limits(name, folder):
     path, change = folder / "config.json", CONFIGS[name]
     whole = json.loads(path.read_text())
     path.write_text(change if isinstance(change, str) else json.dumps(whole | change))
-    begin = time.monotonic()
+    begin = time.process_time()
     message = refused(lambda: Tokenizer.from_pretrained(folder), str(path), error=CheckpointError)
-    assert time.monotonic() - begin < 2
+    assert time.process_time() - begin < 2
     assert message.isprintable()
     assert len(message) < len(str(path)) + 300
 
@@ -255,9 +255,9 @@ def test_configs_of_diffusers(name, autoencoder, tmp_path):
     path, change = folder / "config.json", VAES[name]
     whole = json.loads(path.read_text())
     path.write_text(change if isinstance(change, str) else json.dumps(whole | change))
-    begin = time.monotonic()
+    begin = time.process_time()
     message = refused(lambda: find(f"diffusers:{folder}").load(), str(folder), error=CosmotokError)
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
     assert message.isprintable()
     assert len(message) < 3 * len(str(path)) + 600
 

@@ -113,9 +113,9 @@ def test_metadata_that_make_no_sense(key, value, tmp_path):
     path = tmp_path / "strange.safetensors"
     write(path)
     change(path, **{key: value})
-    begin = time.monotonic()
+    begin = time.process_time()
     message = refused(lambda: TokenFile(path), str(path), error=TokenFileError)
-    assert time.monotonic() - begin < 2
+    assert time.process_time() - begin < 2
     assert len(message) < len(str(path)) + 250
     assert message.isprintable()
 
