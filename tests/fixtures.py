@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 PARITY = Path(__file__).parents[2] / "shared" / "parity"
+OWN_PARITY = Path(__file__).parent / "parity"
+"""Smaller ones that travel with the repository, made by `cosmotok.families.published`."""
 VARIANTS = [
     "CI8x8-360p",
     "CV4x8x8-360p",
@@ -36,17 +38,21 @@ def made_up_weights(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
     return tensors
 
 
+def made_up_input(seed: int, shape: list[int]) -> torch.Tensor:
+    """The fixtures' input: uniform noise in [-1, 1]."""
+    return torch.from_numpy(np.random.RandomState(seed).uniform(-1, 1, size=shape).astype(np.float32))
+
+
 class Fixture:
-    def __init__(self, variant: str) -> None:
-        if not PARITY.exists():
+    def __init__(self, variant: str, folder: Path = PARITY) -> None:
+        if not folder.exists():
             pytest.skip("no parity fixtures beside this checkout")
         self.variant = variant
-        facts = json.loads((PARITY / f"{variant}.json").read_text())
+        facts = json.loads((folder / f"{variant}.json").read_text())
         self.shapes: dict[str, list[int]] = facts["weights"]
         self.buffers = facts["buffers"]
-        noise = np.random.RandomState(facts["input_seed"]).uniform(-1, 1, size=facts["input_shape"])
-        self.input = torch.from_numpy(noise.astype(np.float32))
-        self.expected = load_file(PARITY / f"{variant}.safetensors")
+        self.input = made_up_input(facts["input_seed"], facts["input_shape"])
+        self.expected = load_file(folder / f"{variant}.safetensors")
 
     def tensors(self) -> dict[str, torch.Tensor]:
         buffers = {name: torch.tensor(value) for name, value in dict(self.buffers).items()}

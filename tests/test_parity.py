@@ -1,8 +1,8 @@
-"""Equal to the published code, on every fixture."""
+"""Equal to the published code, on every fixture: those that it computed, and those of its layout in plain PyTorch."""
 
 import pytest
 import torch
-from fixtures import VARIANTS, Fixture
+from fixtures import OWN_PARITY, PARITY, VARIANTS, Fixture
 
 from cosmotok import Tokenizer
 
@@ -10,10 +10,15 @@ pytestmark = pytest.mark.usefixtures("every_kernel")
 TOLERANCE = 2e-4  # of the tensor's largest value, as the fixtures' page has it
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(
+    scope="module",
+    params=[(folder, variant) for folder in (OWN_PARITY, PARITY) for variant in VARIANTS],
+    ids=lambda param: f"{'own' if param[0] == OWN_PARITY else 'published'}-{param[1]}",
+)
 def case(request):
-    fixture = Fixture(request.param)
-    return fixture, Tokenizer.from_reference_state_dict(fixture.tensors(), variant=request.param)
+    folder, variant = request.param
+    fixture = Fixture(variant, folder)
+    return fixture, Tokenizer.from_reference_state_dict(fixture.tensors(), variant=variant)
 
 
 def assert_close(actual, expected):
