@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from cosmotok.checks import check_size, check_tensor, check_tokens
 from cosmotok.devices import synchronize
-from cosmotok.errors import InputError
+from cosmotok.errors import CheckpointError, InputError
 from cosmotok.network import StreamState
 from cosmotok.spec import TokenizerSpec
 from cosmotok.streaming import StreamDecoder, StreamEncoder
 
-__all__ = ["BaseTokenizer", "Clip", "Model", "NetworkTokenizer", "Outline", "to_dtype"]
+__all__ = ["BaseTokenizer", "Clip", "DamagedModel", "Model", "NetworkTokenizer", "Outline", "to_dtype"]
 
 
 class BaseTokenizer(ABC):
@@ -128,7 +128,10 @@ class BaseTokenizer(ABC):
         check_tensor("tokens", tokens)
         spec, axis = self.spec, self.spec.time_axis
         if tokens.ndim == axis + 2:
-            clip_size = (1, *size) if isinstance(size, Sequence) and len(size) == 2 else size
+            whole = spec.size((1, tokens.shape[-2], tokens.shape[-1]))[1:] if size is None else size
+            clip_size = (1, *whole) if isinstance(whole, Sequence) and len(whole) == 2 else whole
+            if isinstance(clip_size, Sequence) and len(clip_size) == 3 and clip_size[0] != 1:
+                raise InputError(f"size={size}: expected (H, W), or T = 1: tokens without T' are those of an image")
             frame = None if out is None else out.unsqueeze(2)
             tokens = tokens.unsqueeze(axis)
             return self.decode(tokens, clip_size, attention_context=attention_context, out=frame).squeeze(2)
@@ -272,6 +275,21 @@ class Model(ABC):
     def taken(self, clip: Clip) -> Clip:
         """The smallest clip that it takes without padding and that contains `clip`."""
         return Clip(*self.spec.size(self.spec.grid(clip.frames, clip.height, clip.width)))
+
+
+@dataclass(frozen=True)
+class DamagedModel(Model):
+    """In the place of one whose files are wrong, where other models go on without it: says so when it is asked."""
+
+    name: str
+    reason: str
+
+    @property
+    def spec(self) -> TokenizerSpec:
+        raise CheckpointError(self.reason)
+
+    def load(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> BaseTokenizer:
+        raise CheckpointError(self.reason)
 
 
 def to_dtype(video: Tensor, dtype: torch.dtype) -> Tensor:

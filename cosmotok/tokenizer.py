@@ -223,7 +223,9 @@ class Tokenizer(NetworkTokenizer):
     def fingerprint(self) -> str:
         """16 hex digits of the weights, 8 for each half, to tell whose tokens a file holds. Kept when the dtype becomes
         smaller, and otherwise worked out once for as long as nobody changes the weights; see `private.contents`."""
-        if self.dtype == torch.float32:
+        state, digits = self._fingerprint
+        as_loaded = digits and state is None
+        if self.dtype == torch.float32 or not as_loaded:
             state = [contents(parameter) for parameter in self.network.parameters()]
             if self._fingerprint[0] != state:
                 self._fingerprint = state, fingerprint(self.network.state_dict())

@@ -419,6 +419,14 @@ def test_an_autoencoder_whose_weights_are_gone_is_named(autoencoders, data, tmp_
     assert model.error is not None and "cannot be loaded" in model.error and "check the folder" in model.error
 
 
+def test_damaged_files_of_one_model_leave_the_others_to_be_measured(data, tmp_path):
+    (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKLWan", "z_dim')
+    contestants = find_contestants([OURS[0], f"diffusers:{tmp_path}", "jpeg"])
+    whole, damaged, *codecs = compare(contestants, data, Options(jobs=1, frames=1)).models
+    assert damaged.error is not None and damaged.error.startswith(f"diffusers:{tmp_path}: no config.json of an auto")
+    assert codecs and all(model.error is None and model.files for model in (whole, *codecs))
+
+
 # Names ----------------------------------------------------------------------------------------------------------------
 
 

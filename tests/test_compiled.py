@@ -13,6 +13,7 @@ from refusals import refused
 
 from cosmotok import Tokenizer
 from cosmotok.families import find
+from cosmotok.families.cosmos.model import announce_compiling
 
 CONFIGS = {
     "cv4x4x4": small.video(4, 4, (1,), chunk=2),
@@ -141,8 +142,12 @@ def test_a_machine_that_cannot_compile(monkeypatch):
     )
 
 
-def test_a_subject_that_is_compiled(traced):
+def test_a_subject_that_is_compiled(traced, caplog):
+    announce_compiling.cache_clear()
     compiled, plain = (find(name) for name in ("cv4x8x8-tiny@compiled", "cv4x8x8-tiny"))
+    find("cv4x8x8-tiny@compiled")
+    (said,) = [message for message in caplog.messages if "compiling" in message]
+    assert said.startswith("cv4x8x8-tiny@compiled: compiling ...")
     assert compiled.name == "cv4x8x8-tiny@compiled"
     image = small.clip(1, 16, 16)
     same(*(subject.load().encode(image) for subject in (compiled, plain)))

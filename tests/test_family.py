@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 
@@ -107,6 +108,35 @@ def test_every_family_refuses_in_one_line(name):
     with pytest.raises((InputError, UnknownModelError, MissingExtraError)) as caught:
         find(name)
     assert "\n" not in str(caught.value)
+
+
+class Fours(MeanColours):
+    """Four frames to a latent one, from the first on, all of them the same."""
+
+    @property
+    def spec(self):
+        return dataclasses.replace(super().spec, clips=True, temporal_factor=4, first=4, chunk=None)
+
+    def encode_step(self, frames, state):
+        return super().encode_step(frames, state)[:, :, ::4]
+
+    def decode_step(self, tokens, state):
+        return super().decode_step(tokens, state).repeat_interleave(4, 2)
+
+
+def test_an_image_of_one_whose_first_latent_stands_for_several_frames():
+    fours, image = Fours(8), torch.rand(2, 3, 16, 24)
+    tokens = fours.encode(image)
+    assert tokens.shape == (2, 3, 2, 3)
+    whole = fours.decode(tokens)
+    assert whole.shape == image.shape
+    assert torch.equal(fours.decode(tokens, (13, 20)), whole[..., :13, :20])
+    assert torch.equal(fours.decode(tokens, (1, 13, 20)), whole[..., :13, :20])
+    assert torch.equal(fours.decode(tokens, out=torch.zeros_like(image)), whole)
+    assert fours.decode(tokens.unsqueeze(2)).shape == (2, 3, 4, 16, 24)
+    for frames in (0, 3, 4):
+        with pytest.raises(InputError, match="expected \\(H, W\\), or T = 1"):
+            fours.decode(tokens, (frames, 16, 24))
 
 
 @pytest.fixture

@@ -314,6 +314,16 @@ def test_fingerprint_is_of_the_weights_and_outlives_a_change_of_dtype():
     int(tokenizer.fingerprint, 16)
 
 
+def test_a_network_that_came_in_half_precision_has_a_fingerprint_of_its_own_weights():
+    config = small("cv4x8x8").config
+    half = Tokenizer(config, fresh("cv4x8x8").network.to(torch.bfloat16))
+    rounded = Tokenizer(config, fresh("cv4x8x8").network.to(torch.bfloat16).float())
+    assert half.dtype == torch.bfloat16
+    assert half.fingerprint == rounded.fingerprint != small("cv4x8x8").fingerprint
+    half.network.quant_conv.weight.data.mul_(2)
+    assert half.fingerprint != rounded.fingerprint
+
+
 def test_the_fingerprint_is_worked_out_once(monkeypatch):
     asked = []
     hashed = cosmotok.tokenizer.fingerprint

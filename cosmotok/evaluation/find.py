@@ -12,7 +12,7 @@ from cosmotok.config import suggest
 from cosmotok.contestants import Contestant, Traits
 from cosmotok.errors import CosmotokError, InputError, UnknownModelError
 from cosmotok.evaluation.tokenizers import LATENT_BITS, TokenizerContestant
-from cosmotok.families import family_of, find, known_names
+from cosmotok.families import family_of, find_among, known_names
 
 __all__ = ["find_contestants", "nominal_rate"]
 
@@ -55,7 +55,7 @@ def find_contestant(name: str, fit: Path | None, dtype: str) -> Contestant:
     if is_codec(name):
         return find_codec(name)
     try:
-        model = find(name, fit=fit if takes_fit(name) else None)
+        model = find_among(name, fit=fit if takes_fit(name) else None)
     except UnknownModelError:
         known, base = [*known_names(), *CODECS], name.partition("@")[0]
         suggestion = suggest(base, known)

@@ -11,16 +11,16 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cosmotok.config import find_model
-from cosmotok.errors import InputError, UnknownModelError
+from cosmotok.errors import CheckpointError, InputError, UnknownModelError
 from cosmotok.foreign import one_line
 
 if TYPE_CHECKING:
     from cosmotok.interface import Model
 
-__all__ = ["FAMILIES", "Family", "Request", "family_of", "find", "is_known", "known_names", "register"]
+__all__ = ["FAMILIES", "Family", "Request", "family_of", "find", "find_among", "is_known", "known_names", "register"]
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def family_of(name: str) -> Family:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or one_line(error)
+            reason = getattr(error, "strerror", None) or one_line(error).rstrip(".")
             raise InputError(f"model {one_line(name)}: cannot be looked up ({reason}); check the path") from None
     for key, family in FAMILIES.items():
         if key != "cosmos" and family.claims(name):
@@ -114,6 +114,17 @@ def find(
         if value is not None and option not in family.options:
             raise InputError(f"{name}: {family.title} takes no --{option}; leave it out")
     return family.find(Request(name, variant, precision, fit, stand_in))
+
+
+def find_among(name: str, **options: Any) -> Model:
+    """As `find`, for one of several models: where its files are damaged, it is it alone that fails, once it is asked
+    for anything."""
+    try:
+        return find(name, **options)
+    except CheckpointError as error:
+        from cosmotok.interface import DamagedModel
+
+        return DamagedModel(name, str(error))
 
 
 def known_names() -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
+from multiprocessing import parent_process
 from typing import Any
 
 import torch
@@ -21,6 +23,8 @@ from cosmotok.spec import TokenizerSpec
 from cosmotok.tokenizer import Tokenizer
 
 __all__ = ["CosmosModel", "find_cosmos"]
+
+log = logging.getLogger(__name__)
 
 PRECISIONS = ("float32", "int8", "compiled")
 """How a Cosmos tokenizer computes; "float32" and "compiled" in its dtype, the latter through `torch.compile`."""
@@ -121,7 +125,15 @@ def find_cosmos(request: Request) -> CosmosModel:
         model = by_name(model, name)
     if precision not in PRECISIONS:
         raise InputError(f"{name}: precision {precision!r}: expected {' or '.join(PRECISIONS)}")
+    if precision == "compiled" and parent_process() is None:  # not once more in each worker
+        announce_compiling(label)
     return model
+
+
+@cache
+def announce_compiling(label: str) -> None:
+    """Says, once for each model, why nothing seems to happen."""
+    log.warning("%s: compiling ... at its first steps and for each new size, which may take minutes", label)
 
 
 def by_name(model: CosmosModel, asked: str) -> CosmosModel:
