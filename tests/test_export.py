@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import KINDS, VIDEO_KINDS, clip, fresh, pixels, small, time_axis, tokens_for
 
+from cosmotok import Tokenizer
 from cosmotok.errors import CheckpointError, InputError, MissingExtraError
 from cosmotok.export import PARTS, ExportedTokenizer, ExportError, OnnxTokenizer, ProgramTokenizer, export
 from cosmotok.export.capture import capture
 from cosmotok.export.graphs import graphs_of
-from cosmotok.export.verify import Latents, tokens_agree, verify
+from cosmotok.export.verify import SIZES, TOLERANCE, Latents, tokens_agree, verify
 from cosmotok.network import StreamState
 from cosmotok.streaming import StreamEncoder
 
@@ -191,6 +192,20 @@ def test_programs_of_an_image_network(exported):
     check_encoder_steps(small("ci8x8"), runner)  # an image network's steps are whole clips
     images = pixels(1, 20, 28, batch=2).squeeze(2)
     assert_close(runner.encode(images), small("ci8x8").encode(images))
+
+
+@pytest.mark.parametrize("name", ["ci8x8-tiny", "ci16x16-tiny", "di8x8-tiny"])
+def test_rounding_stays_small_at_the_sizes_of_the_check(name):
+    """Else a sound graph is refused, as an image network's was with norms over two positions."""
+    plain, exact = (Tokenizer.from_pretrained(name) for _ in range(2))
+    plain, exact, space = plain.network, exact.network.double(), plain.config.spatial_factor
+    for batch, height, width in SIZES:
+        for seed in range(8):
+            video = clip(3, height * space, width * space, batch, seed)
+            with torch.no_grad():
+                expected = exact.encode(video.double())
+                worst = (plain.encode(video) - expected).abs().max() / max(1, expected.abs().max())
+            assert worst < TOLERANCE / 10
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -199,7 +199,7 @@ def find_models(names: Sequence[str], precision: str, fit: Path | None) -> list[
     for name in names:
         given = {"precision": None if "@" in name else precision, "fit": fit}  # of those that say none
         options = {key: value for key, value in given.items() if key in family_of(name).options}
-        found.append(find_among(name, stand_in=True, **options))  # type: ignore[arg-type]
+        found.append(find_among(name, stand_in=True, **options))
     for name in (model.name for model in found):
         if [model.name for model in found].count(name) > 1:
             raise InputError(f"models: {name} is named twice")
