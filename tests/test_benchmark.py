@@ -291,9 +291,12 @@ def test_a_folder_of_another_class(tmp_path):
         find_models([f"diffusers:{tmp_path}"], "float32", None)
 
 
-def test_a_folder_without_a_model(tmp_path):
-    with pytest.raises(CheckpointError, match=r"no config\.json .* nor in vae/"):
-        find_models([f"diffusers:{tmp_path}"], "float32", None)
+def test_a_folder_without_a_model_leaves_the_others_to_be_measured(tmp_path):
+    found = find_models([f"diffusers:{tmp_path}", "ci8x8-tiny"], "float32", None)
+    assert [model.name for model in found] == [f"diffusers:{tmp_path}", "ci8x8-tiny"]
+    for ask in (found[0].load, lambda: found[0].spec):
+        with pytest.raises(CheckpointError, match=r"no config\.json .* nor in vae/"):
+            ask()
 
 
 @pytest.mark.parametrize(
