@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -52,6 +54,12 @@ class AnimationSource:
             codec=codec,
             pixel_format=mode,
         )
+
+    def scaled(self, size: tuple[int, int]) -> AnimationSource:
+        other = copy.copy(self)
+        other.info = replace(self.info, width=size[0], height=size[1])
+        other._options = replace(self._options, size=size)
+        return other
 
     def decode(self) -> Iterator[RawFrame]:
         time = Fraction(0)

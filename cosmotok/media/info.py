@@ -69,6 +69,9 @@ class MediaSource(Protocol):
     def decode(self) -> Iterator[RawFrame]:
         """Every frame in order of display; conversion to RGB happens only for those asked for."""
 
+    def scaled(self, size: tuple[int, int]) -> MediaSource:
+        """The same frames, as (width, height); the file is not read again."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:

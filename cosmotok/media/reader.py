@@ -38,8 +38,9 @@ class MediaReader:
         None until that frame has been read. It is what `VideoWriter` takes as `audio_start`.
     """
 
-    def __init__(self, source: MediaSource, start: int, stop: int | None) -> None:
+    def __init__(self, source: MediaSource, start: int, stop: int | None, options: ReadOptions) -> None:
         self._source = source
+        self._options = options
         self._start = start
         self._stop = stop
         self._closed = False
@@ -94,6 +95,14 @@ class MediaReader:
                 return
         if zero is None:
             raise self._nothing_left(count)
+
+    def scaled(self, size: tuple[int, int]) -> MediaReader:
+        """Another reader of the same frames, scaled to (width, height); the file is not opened again.
+
+        Raises `MediaError` where that is more than `max_pixels`.
+        """
+        self._options.check(self.info.path, *size)
+        return MediaReader(self._source.scaled(size), self._start, self._stop, self._options)
 
     def times(self) -> list[Fraction]:
         """Seconds of every frame of the whole file, the first one's being 0; still pictures have [0].
@@ -203,4 +212,4 @@ def open_media(
         raise
     except OSError as error:
         raise MediaError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return MediaReader(source, start, stop)
+    return MediaReader(source, start, stop, options)

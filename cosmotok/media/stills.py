@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -152,6 +154,12 @@ class StillSource:
             codec=codec,
             pixel_format=mode,
         )
+
+    def scaled(self, size: tuple[int, int]) -> StillSource:
+        other = copy.copy(self)
+        other.info = replace(self.info, width=size[0], height=size[1])
+        other._options = replace(self._options, size=size)
+        return other
 
     def decode(self) -> Iterator[RawFrame]:
         for index, file in enumerate(self._files):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from itertools import chain
@@ -44,10 +46,10 @@ class VideoSource:
             self.origin = _time(first, stream) or Fraction(0)
             self._matrix = orientation_of(first)
             self._lines = first.height
-            swapped = self._matrix is not None and self._matrix[0, 0] == 0
-            width, height = (first.height, first.width) if swapped else (first.width, first.height)
+            self._swapped = self._matrix is not None and self._matrix[0, 0] == 0
+            width, height = (first.height, first.width) if self._swapped else (first.width, first.height)
             width, height = options.size or (width, height)
-            self._coded_size = (height, width) if swapped else (width, height)
+            self._coded_size = (height, width) if self._swapped else (width, height)
             duration = _duration(container, stream)
             self.info = MediaInfo(
                 path=path,
@@ -61,6 +63,12 @@ class VideoSource:
                 codec=getattr(stream.codec_context.codec, "canonical_name", stream.codec_context.name),
                 pixel_format=first.format.name,
             )
+
+    def scaled(self, size: tuple[int, int]) -> VideoSource:
+        other = copy.copy(self)
+        other.info = replace(self.info, width=size[0], height=size[1])
+        other._coded_size = size[::-1] if self._swapped else size
+        return other
 
     def decode(self) -> Iterator[RawFrame]:
         with opened(self._path) as container:

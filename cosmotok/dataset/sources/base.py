@@ -52,7 +52,7 @@ class Opened:
 
     path: Path
     """For `open_media`."""
-    frames: slice = slice(None)
+    frames: slice = field(default_factory=lambda: slice(None))
     """Which of its frames the input is."""
     signals: Mapping[str, np.ndarray] = field(default_factory=dict)
     """What was recorded with the frames, such as actions and states: (frames, ...) each, one row for every frame."""

@@ -1,16 +1,14 @@
-"""WebDataset shards: where the media is in a tar file, and shards that have to be fetched first."""
+"""WebDataset shards that have to be fetched first."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
 import os
-import tarfile
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,43 +16,12 @@ from typing import Any
 from cosmotok.errors import InputError
 from cosmotok.writing import OutputFile, output_file
 
-__all__ = ["download", "download_folder", "shard_members"]
+__all__ = ["download", "download_folder"]
 
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd"}
 _RETRY_AFTER = (1.0, 5.0)  # seconds
 _TIMEOUT = 60.0
 _BLOCK = 1 << 20
 _AT_ONCE = 4
-
-
-def shard_members(path: Path) -> Iterator[tuple[str, int, int]]:
-    """(name, first byte, bytes) of the ordinary files in a tar archive; only headers are read.
-
-    Raises:
-        InputError: where it is damaged, cut short, compressed or no archive.
-    """
-    try:
-        size = path.stat().st_size
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                if not member.isreg() or member.issparse():
-                    continue
-                if member.offset_data + member.size > size:
-                    raise InputError(f"{path}: the shard is cut short inside {member.name}; fetch or make it again")
-                yield member.name, member.offset_data, member.size
-    except tarfile.TarError as error:
-        with path.open("rb") as file:
-            kind = _COMPRESSED.get(file.read(2))
-        if kind is not None:
-            raise InputError(
-                f"{path}: is compressed with {kind}, so that its members cannot be read one by one; unpack it to a "
-                "plain .tar (images and videos are compressed already)"
-            ) from None
-        raise InputError(f"{path}: not a tar archive, or a damaged one ({error}); fetch or make it again") from None
-    except OSError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: the shard cannot be read ({error.strerror or error})") from None
 
 
 def download_folder(folder: str | None) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,13 +15,13 @@ from cosmotok.config import suggest
 from cosmotok.errors import InputError, MediaError
 from cosmotok.media import find_media, is_image_path, is_video_path
 from cosmotok.media.names import natural_key
+from cosmotok.shards import expand_braces, shard_members
 
-from .shards import download, download_folder, shard_members
+from .shards import download, download_folder
 
 __all__ = ["Item", "find_items"]
 
 _LISTS = {".txt", ".lst"}
-_MOST_NAMES = 1_000_000
 _SHOWN = 3
 
 
@@ -98,7 +97,7 @@ def _items(source: str, base: Path, downloads: Path, *, lists: bool) -> list[Ite
     if not source.strip():
         raise InputError("data: expected the name of a source, got an empty one")
     if _is_url(source):
-        urls = _braces(source)
+        urls = expand_braces(source)
         for url in urls:
             if not url.split("?")[0].split("#")[0].endswith(".tar"):
                 raise InputError(f"{url}: expected the address of a .tar shard")
@@ -109,7 +108,7 @@ def _items(source: str, base: Path, downloads: Path, *, lists: bool) -> list[Ite
             return _at(path, downloads, lists=lists)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    names = _braces(str(path))
+    names = expand_braces(str(path))
     if len(names) > 1:
         return [item for each in names for item in _items(each, Path(), downloads, lists=lists)]
     if glob.has_magic(str(path)):
@@ -197,26 +196,3 @@ def _shard(path: Path) -> list[Item]:
     if not found:
         raise InputError(f"{path}: no images or videos in this shard")
     return found
-
-
-_BRACE = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"([0-9]+)\.\.([0-9]+)")
-
-
-def _braces(text: str) -> list[str]:
-    """`text` for every choice of its braces: {000..012} counts, {a,b} lists."""
-    match = _BRACE.search(text)
-    if match is None:
-        return [text]
-    span = _RANGE.fullmatch(match[1])
-    if span is not None:
-        first, last, width = int(span[1]), int(span[2]), len(span[1])
-        if not 0 <= last - first < _MOST_NAMES:
-            raise InputError(f"{text}: expected a rising range of at most {_MOST_NAMES:,} names, got {{{match[1]}}}")
-        choices = [str(number).zfill(width) for number in range(first, last + 1)]
-    elif "," in match[1]:
-        choices = match[1].split(",")
-    else:
-        raise InputError(f"{text}: expected {{first..last}} or {{one,another}}, got {{{match[1]}}}")
-    rests = _braces(text[match.end() :])
-    return [text[: match.start()] + choice + rest for choice in choices for rest in rests]
