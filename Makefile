@@ -7,10 +7,10 @@ OLDEST := .venv-oldest
 # A process for each core, at most four; a file's tests stay in one of them, for what they share.
 SPREAD := -n logical --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo test test-slow test-oldest lint docs benchmark clean
+.PHONY: help demo test test-slow test-oldest lint docs benchmark release-check clean
 
 help:
-	@sed -n 's/^# //p' Makefile; echo 'Also: make test-slow, test-oldest, lint, docs, benchmark, clean.'
+	@sed -n 's/^# //p' Makefile; echo 'Also: make test-slow, test-oldest, lint, docs, benchmark, release-check, clean.'
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -22,8 +22,8 @@ demo: $(READY)
 	$(BIN)/python examples/demo.py
 
 lint: $(READY)
-	$(BIN)/ruff check cosmotok tests benchmarks examples website
-	$(BIN)/ruff format --check cosmotok tests benchmarks examples website
+	$(BIN)/ruff check cosmotok tests benchmarks examples website tools
+	$(BIN)/ruff format --check cosmotok tests benchmarks examples website tools
 	$(BIN)/mypy cosmotok
 	$(BIN)/lint-imports --no-cache
 
@@ -49,6 +49,13 @@ benchmark: $(READY)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/loading.py
 	$(BIN)/python benchmarks/speed.py
+
+# Wheel and sdist, each tried in an empty environment. TORCH="torch==2.13.0" takes another PyTorch; RELEASE_TESTS are
+# pytest's arguments.
+TORCH ?= torch
+RELEASE_TESTS ?= -m 'not slow'
+release-check:
+	$(PYTHON) tools/release_check.py --torch '$(TORCH)' $(RELEASE_TESTS)
 
 clean:
 	rm -rf $(VENV) $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -20,6 +20,7 @@ __all__ = [
     "SourceLostError",
     "TokenFileError",
     "UnknownModelError",
+    "missing_extra",
     "out_of_memory",
 ]
 
@@ -58,6 +59,13 @@ class TokenFileError(CosmotokError):
 
 class MissingExtraError(CosmotokError, ImportError):
     """A part was used whose optional dependencies are not installed."""
+
+
+def missing_extra(need: str, extra: str) -> MissingExtraError:
+    """The error of a part whose packages are in the extra `extra`; `need` says what needs what."""
+    return MissingExtraError(
+        f'{need}: pip install "cosmotok[{extra}]", or in a checkout of its repository pip install ".[{extra}]"'
+    )
 
 
 def out_of_memory(error: BaseException) -> str | None:

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from cosmotok.errors import InputError, MissingExtraError
+from cosmotok.errors import InputError, missing_extra
 from cosmotok.writing import require_folder, write_file
 
 __all__ = [
@@ -45,7 +45,7 @@ def import_matplotlib(extra: str = "train") -> Any:
         import matplotlib
         import matplotlib.figure
     except ImportError:
-        raise MissingExtraError(f'the report needs matplotlib: pip install "cosmotok[{extra}]"') from None
+        raise missing_extra("the report needs matplotlib", extra) from None
     return matplotlib
 
 

@@ -27,6 +27,7 @@ WHY_NOT = {
     r"--device cuda": "needs a GPU",
     r"^cosmotok benchmark|diffusers:": "full-size networks take minutes and gigabytes",
     r"^python benchmarks/": "measures for hours",
+    r"^cosmotok export": "takes minutes; the code of docs/export.md exports, too",
     r"^accelerate launch": "needs several processes",
 }
 """Commands that no test runs, and why; they are still read for verbs and options that exist."""

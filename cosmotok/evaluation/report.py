@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cosmotok.errors import missing_extra
 from cosmotok.evaluation.charts import Chart, Table, charts_of, to_svg, write_chart
 from cosmotok.evaluation.pictures import DIFFERENCE_GAIN, Example, cut, data_address, difference_map, to_webp
 from cosmotok.evaluation.results import Comparison, FileResult, ModelResult
@@ -130,8 +131,10 @@ def to_html(comparison: Comparison, charts: Sequence[Chart], examples: Sequence[
 
 @cache
 def page_template() -> Any:
-    from jinja2 import Environment, StrictUndefined
-
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError:
+        raise missing_extra("the report needs jinja2", "eval") from None
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "clean": clean,

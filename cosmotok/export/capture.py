@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.export import Dim, ExportedProgram
 
-from cosmotok.errors import MissingExtraError
+from cosmotok.errors import missing_extra
 from cosmotok.export.graphs import Graph
 from cosmotok.export.shapes import AXES
 from cosmotok.export.verify import ExportError
@@ -34,7 +34,7 @@ def require_onnx() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError(f'ONNX needs {error.name}: pip install "cosmotok[export]"') from None
+        raise missing_extra(f"ONNX needs {error.name}", "export") from None
 
 
 def write_graph(graph: Graph, to: str, file: OutputFile) -> None:

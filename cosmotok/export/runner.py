@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cosmotok.config import TokenizerConfig
-from cosmotok.errors import CheckpointError, InputError, MissingExtraError
+from cosmotok.errors import CheckpointError, InputError, MissingExtraError, missing_extra
 from cosmotok.export.graphs import EVERYTHING
 from cosmotok.foreign import one_line, read_json
 from cosmotok.interface import BaseTokenizer
@@ -171,7 +171,7 @@ class OnnxTokenizer(ExportedTokenizer):
         try:
             import onnxruntime
         except ImportError:
-            raise MissingExtraError('ONNX Runtime is not installed: pip install "cosmotok[export]"') from None
+            raise missing_extra("ONNX Runtime is not installed", "export") from None
         return onnxruntime.InferenceSession(path, providers=self.providers)
 
     def _execute(self, graph: Any, inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cosmotok.errors import MissingExtraError
+from cosmotok.errors import missing_extra
 from cosmotok.perceptual.pretrained import Download, Frozen, pretrained
 
 __all__ = ["FEATURES", "WEIGHTS", "Inception"]
@@ -62,7 +62,7 @@ def build() -> nn.Module:
     try:
         from torchvision.models import inception
     except ImportError:
-        raise MissingExtraError('torchvision is not installed; run: pip install "cosmotok[train]"') from None
+        raise missing_extra("torchvision is not installed", "eval") from None
 
     def average(x: Tensor) -> Tensor:
         return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)

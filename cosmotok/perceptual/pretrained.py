@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor, nn
 
-from cosmotok.errors import CheckpointError, MissingExtraError
+from cosmotok.errors import CheckpointError, missing_extra
 
 __all__ = ["RANDOM", "Download", "Frozen", "pretrained", "torchvision_download"]
 
@@ -79,7 +79,7 @@ def torchvision_download(name: str) -> Download:
     try:
         from torchvision.models import get_model_weights
     except ImportError:
-        raise MissingExtraError('torchvision is not installed; run: pip install "cosmotok[train]"') from None
+        raise missing_extra("torchvision is not installed", "train") from None
     url = get_model_weights(name).DEFAULT.url
     # named after their hash: vgg19-dcbb9e9d.pth
     return Download(f"torchvision's weights of {name}", url, Path(url).stem.rpartition("-")[2])

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from cosmotok.errors import InputError, MissingExtraError
+from cosmotok.errors import InputError, missing_extra
 from cosmotok.perceptual.pretrained import Frozen, pretrained
 
 __all__ = ["LPIPS", "MINIMUM_SIZE", "VGG", "at_least_float32"]
@@ -105,7 +105,7 @@ class LPIPS(Frozen):
         super().__init__()
         spec = find_spec("lpips")
         if spec is None or spec.origin is None:
-            raise MissingExtraError('lpips is not installed; run: pip install "cosmotok[train]"')
+            raise missing_extra("lpips is not installed", "train")
         self.vgg = VGG("vgg16", weights_path, option, recompute)
         file = Path(spec.origin).parent / "weights" / "v0.1" / "vgg.pth"
         linear = torch.load(file, map_location="cpu", weights_only=True)

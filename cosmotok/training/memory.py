@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cosmotok.config import TokenizerConfig
-from cosmotok.errors import ConfigError, MissingExtraError
+from cosmotok.errors import ConfigError, missing_extra
 from cosmotok.network import HALVES
 from cosmotok.tokenizer import build_network
 from cosmotok.training.losses.options import LossOptions, is_ever_on
@@ -205,7 +205,7 @@ def available_memory(device: torch.device) -> int:
     try:
         import psutil
     except ImportError:
-        raise MissingExtraError('training needs psutil; run: pip install "cosmotok[train]"') from None
+        raise missing_extra("training needs psutil", "train") from None
     return int(psutil.virtual_memory().available)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from cosmotok.config import suggest
-from cosmotok.errors import ConfigError, MissingExtraError
+from cosmotok.errors import ConfigError, missing_extra
 from cosmotok.training.recipe import Recipe
 
 __all__ = ["build", "override", "read_recipe", "to_yaml"]
@@ -251,5 +251,5 @@ def require_omegaconf() -> Any:
     try:
         import omegaconf
     except ImportError:
-        raise MissingExtraError('training needs omegaconf; run: pip install "cosmotok[train]"') from None
+        raise missing_extra("training needs omegaconf", "train") from None
     return omegaconf

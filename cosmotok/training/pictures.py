@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cosmotok.errors import InputError, MissingExtraError
+from cosmotok.errors import InputError, missing_extra
 from cosmotok.media import VideoWriter, write_image
 from cosmotok.metrics.quality import RunningQuality
 from cosmotok.pipeline import DIFFERENCE_GAIN, in_a_row
@@ -156,6 +156,6 @@ def font(size: int, bold: bool = False) -> Any:
     try:
         import matplotlib
     except ImportError:
-        raise MissingExtraError('pictures need matplotlib: pip install "cosmotok[train]"') from None
+        raise missing_extra("pictures need matplotlib", "train") from None
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cosmotok.config import TokenizerConfig
-from cosmotok.errors import CheckpointError, ConfigError, InputError, MissingExtraError
+from cosmotok.errors import CheckpointError, ConfigError, InputError, missing_extra
 from cosmotok.network import HALVES
 from cosmotok.private import forget_accelerator
 from cosmotok.tokenizer import Tokenizer
@@ -216,7 +216,7 @@ def make_accelerator(recipe: Recipe, folder: Path, device: str) -> Accelerator:
         from accelerate import Accelerator, DistributedType
         from accelerate.utils import ProjectConfiguration
     except ImportError:
-        raise MissingExtraError('training needs accelerate; run: pip install "cosmotok[train]"') from None
+        raise missing_extra("training needs accelerate", "train") from None
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"--device {device}: expected auto, cpu or cuda; choose GPUs with CUDA_VISIBLE_DEVICES")
     if device == "cuda" and not torch.cuda.is_available():

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cosmotok.errors import MissingExtraError
+from cosmotok.errors import missing_extra
 from cosmotok.spec import TokenizerSpec
 
 __all__ = ["PEERS", "PREFIX", "Peer", "import_diffusers"]
@@ -70,7 +70,7 @@ def import_diffusers() -> Any:
     try:
         import diffusers
     except ImportError:
-        raise MissingExtraError('measuring peers needs diffusers: pip install "diffusers>=0.34"') from None
+        raise missing_extra("measuring peers needs diffusers", "diffusers") from None
     warnings.filterwarnings("ignore", "The `local_dir_use_symlinks` argument", UserWarning)  # diffusers passes it
     diffusers.utils.logging.set_verbosity(logging.CRITICAL)  # errors are raised, too
     diffusers.utils.logging.disable_progress_bar()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from cosmotok.errors import MissingExtraError
+from cosmotok.errors import missing_extra
 from cosmotok.perceptual.pretrained import Frozen, pretrained
 from cosmotok.training.losses.pixel import l1
 
@@ -40,7 +40,7 @@ class FlowLoss(Frozen):
         try:
             from torchvision.models import get_model
         except ImportError:
-            raise MissingExtraError('torchvision is not installed; run: pip install "cosmotok[train]"') from None
+            raise missing_extra("torchvision is not installed", "train") from None
         self.raft = pretrained(lambda: get_model(network, weights=None), network, weights_path, "flow_weights_path")
         self.scale, self.updates, self.recompute = scale, updates, recompute
         self.freeze()
