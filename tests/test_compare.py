@@ -427,6 +427,19 @@ def test_damaged_files_of_one_model_leave_the_others_to_be_measured(data, tmp_pa
     assert codecs and all(model.error is None and model.files for model in (whole, *codecs))
 
 
+def test_folders_of_many_files_are_paired_in_one_pass(tmp_path, monkeypatch):
+    for folder, suffix in (("one", ".png"), ("other", ".jpg")):
+        (tmp_path / folder).mkdir()
+        for number in range(100):
+            (tmp_path / folder / f"{number:03}{suffix}").touch()
+    looked_at = []
+    plain = existing.key
+    monkeypatch.setattr(existing, "key", lambda name: looked_at.append(name) or plain(name))
+    pairs, alone = pair(tmp_path / "one", tmp_path / "other")
+    assert len(pairs) == 100 and not alone
+    assert len(looked_at) == 200, "each name once"
+
+
 # Names ----------------------------------------------------------------------------------------------------------------
 
 

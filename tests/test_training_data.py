@@ -568,6 +568,23 @@ def test_too_many_broken_files_end_the_run(tmp_path: Path, share: float, bad: in
         take(data(chosen), 20)
 
 
+@pytest.mark.parametrize(("system", "context"), [("linux", "fork"), ("darwin", None)])
+def test_workers_are_forked_on_linux_alone(footage, monkeypatch, system, context):
+    """macOS's own libraries do not survive a fork."""
+    asked = []
+    chosen = data(options(footage, workers=1))
+
+    def loader(*_, **options):
+        asked.append(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cosmotok.training.data.loader.sys.platform", system)
+    monkeypatch.setattr("cosmotok.training.data.loader.DataLoader", loader)
+    with pytest.raises(KeyboardInterrupt):
+        next(chosen.batches(0))
+    assert [options["multiprocessing_context"] for options in asked] == [context]
+
+
 def test_photos_in_front_of_others_do_not_spoil_them(tmp_path: Path) -> None:
     for number in range(7):
         write_picture(tmp_path / f"{number}.png", 30 * number)
