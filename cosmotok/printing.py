@@ -27,7 +27,23 @@ def show(report: Any, as_json: bool) -> None:
 
 
 def plain(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(k.replace("_", " "), "-" if v is None else str(v)) for k, v in facts.items()]
+    """Facts with values for people; those without a value are left out."""
+    return [(name.replace("_", " "), words) for name, value in facts.items() if (words := worded(value))]
+
+
+def worded(value: Any) -> str:
+    """A value as people write it: yes or no, 4 digits of a fraction, 1,409,392, and commas between several."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(worded, value))
+    return str(value)
 
 
 def readable(facts: dict[str, Any]) -> list[tuple[str, str]]:

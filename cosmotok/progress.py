@@ -28,6 +28,7 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
         self._begin = self._last = time.monotonic()
+        self._said = 0  # by the last line
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
@@ -59,11 +60,17 @@ class Progress:
             self._bar.update(self._task, completed=self.done, total=total, rate=rate)
         elif now - self._last > SECONDS_BETWEEN_LINES:
             self._last = now
-            of = f" of {self.total}" if self.total is not None else ""
-            print(f"{self.label}: {self.done}{of} {self.unit}, {rate}", file=sys.stderr, flush=True)
+            self._say(rate)
+
+    def _say(self, rate: str) -> None:
+        of = f" of {max(self.total, self.done)}" if self.total is not None else ""
+        print(f"{self.label}: {self.done}{of} {self.unit}, {rate}", file=sys.stderr, flush=True)
+        self._said = self.done
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+        elif 0 < self._said < self.done:  # the last line is not to say less than was done
+            self._say(f"{self.done / max(time.monotonic() - self._begin, 1e-6):.1f} {self.unit}/s")

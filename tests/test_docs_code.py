@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 import torch
@@ -42,6 +43,8 @@ def values_of(page: str) -> dict:
 def run(line: str) -> None:
     """A command, in this process; training is cut short."""
     words = words_of(line)[1:]
+    if words[0] in ("train", "evaluate", "compare") and "--resume" not in words:  # earlier pages may have written there
+        shutil.rmtree(words[words.index("-o") + 1] if "-o" in words else "runs", ignore_errors=True)
     if words[0] == "train" and not {"--check-data", "--dry-run", "--resume"} & set(words):
         words = [word for word in words if not word.startswith("minutes=")] + ["minutes=0.02", "data.workers=0"]
     try:

@@ -29,7 +29,6 @@ from cosmotok.evaluation.tables import (
     Cell,
     factors,
     number,
-    print_comparison,
     rows_csv,
     summary,
     summary_csv,
@@ -37,6 +36,7 @@ from cosmotok.evaluation.tables import (
     to_markdown,
     with_half,
 )
+from cosmotok.evaluation.terminal import columns_that_fit, print_comparison
 from cosmotok.metrics.intervals import Interval
 from cosmotok.printing import clean
 
@@ -548,3 +548,20 @@ def test_the_page_is_seen_as_it_is(written, tmp_path):
     accent, shaded = ((np.abs(pixels - colour).sum(-1) < 9).sum() for colour in ((37, 99, 168), (232, 240, 249)))
     assert accent > 500 and shaded > 5000  # what the style sheet colours
     assert (pixels[2000:2500].sum(-1) < 500).sum() > 2000  # a chart
+
+
+def test_columns_stand_in_as_many_tables_as_they_need():
+    assert columns_that_fit(10, [5, 5, 5], 34) == [range(3)]
+    assert columns_that_fit(10, [5, 5, 5], 33) == [range(2), range(2, 3)]
+    assert columns_that_fit(10, [50, 5], 20) == [range(1), range(1, 2)]  # one at least
+
+
+def test_names_stay_whole_at_80_columns(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    print_comparison(lifelike())
+    printed = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    names = {model.name for model in lifelike().models if len(model.name) < 40}
+    assert all(name in printed for name in names)
+    rows = [line for line in printed.splitlines() if line.startswith(" ")]
+    assert len(rows) > 2 * len(names) and max(map(len, rows)) <= 80

@@ -25,6 +25,33 @@ def test_no_name_moves_the_cursor_from_a_progress_bar(capsys, monkeypatch):
     assert capsys.readouterr().err.startswith("a[bold]�[2J�b��c.mp4: 1 of 3")
 
 
+def test_facts_are_in_words(capsys):
+    facts = {
+        "frame_rate": 29.97002997,
+        "parameters": 1409392,
+        "levels": [],
+        "size": (60, 270),
+        "audio": True,
+        "hub": None,
+    }
+    show(facts, as_json=False)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert lines == [["frame", "rate", "29.97"], ["parameters", "1,409,392"], ["size", "60,", "270"], ["audio", "yes"]]
+
+
+def test_the_last_line_of_progress_says_all_that_was_done(capsys, monkeypatch):
+    monkeypatch.setattr("cosmotok.progress.SECONDS_BETWEEN_LINES", 0)
+    with Progress("reading", 3) as bar:
+        bar.advance(1)
+        monkeypatch.setattr("cosmotok.progress.SECONDS_BETWEEN_LINES", 60)
+        bar.advance(2)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("reading: 1 of 3 frames, ") and last.startswith("reading: 3 of 3 frames, ")
+    with Progress("reading", 3) as bar:  # nothing was said, so nothing is to be put right
+        bar.advance(3)
+    assert capsys.readouterr().err == ""
+
+
 def test_lines_of_a_remark_stay_apart(capsys):
     say("one\ntwo")
     assert capsys.readouterr().err == "one\ntwo\n"

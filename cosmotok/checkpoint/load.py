@@ -137,8 +137,8 @@ def read_file(path: Path, variant: str | None, weights: Weights, values: bool) -
     if path.suffix in PICKLED:
         return reference_files.read_reference(path, variant, weights=weights, values=values)
     raise CheckpointError(
-        f"{path}: not a model; expected a .safetensors, .jit or .pt file, or a folder (what you have, and how it "
-        "loads: docs/checkpoints.md)"
+        f"{path}: not a model; expected a .safetensors, .jit or .pt file, or a folder with a model in it; "
+        "`cosmotok info PATH` tells what a file is"
     )
 
 

@@ -19,12 +19,28 @@ __all__ = ["app", "main"]
 
 INTERRUPTED = 130
 
+VERBS = {
+    "Clips and photos": ("reconstruct", "encode", "decode", "info"),
+    "Data sets": ("tokenize", "stats"),
+    "Measuring": ("evaluate", "compare", "benchmark"),
+    "Models": ("models", "train", "convert", "calibrate", "export"),
+    "A page to try it on": ("demo",),
+}
+"""Of the command's help, by topic."""
+PANELS = {
+    "Model": {"model", "models", "variant", "precision", "fit", "weights", "revision", "recipe", "config", "baseline"},
+    "Source": {"frames", "size", "max_pixels", "data", "reference", "reconstruction"},
+    "Measuring": {"protocol", "metrics", "lpips_weights", "inception_weights", "i3d_weights", "rounds"},
+    "Computing": {"device", "dtype", "attention_context", "threads", "jobs"},
+    "Output": {"output", "side_by_side", "latent_dtype", "json", "plot", "resume", "dry_run", "check_data"},
+}
+"""Of a verb's help: its options by topic."""
+
 app = typer.Typer(
     name="cosmotok",
     help="Images and videos to compact tokens and back, with the Cosmos Tokenizer.",
     epilog="Start with: cosmotok reconstruct clip.mp4",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -51,6 +67,17 @@ def command(debug: Callable[[bool], None]) -> Any:
     option.callback = lambda context, parameter, given: debug(given)
     for verb in root.commands.values():
         verb.params.append(option)
+    topics = {name: title for title, verbs in VERBS.items() for name in verbs}
+    for name, verb in root.commands.items():
+        verb.rich_help_panel = topics.get(name)
+    order = list(topics)
+    root.commands = dict(sorted(root.commands.items(), key=lambda item: [*order, item[0]].index(item[0])))
+    for parameter in [*root.params, *(parameter for verb in root.commands.values() for parameter in verb.params)]:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""  # a flag has no value to speak of
+        if parameter.param_type_name == "option":
+            panels = [title for title, names in PANELS.items() if parameter.name in names]
+            parameter.rich_help_panel = panels[0] if panels else None
     return root
 
 

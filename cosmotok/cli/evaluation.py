@@ -23,10 +23,10 @@ NAMES = (
 )
 Data = Annotated[Path | None, typer.Option(help="Folder of images and clips, searched through.")]
 ProtocolName = Annotated[
-    str, typer.Option(help="tokenbench, per-frame, without-first, pooled or wrapped; see docs/metrics.md.")
+    str, typer.Option(help="How figures are averaged: tokenbench, per-frame, without-first, pooled or wrapped.")
 ]
 Frames = Annotated[
-    str | None, typer.Option(help="So many frames from the start of each clip, or A:B from 0, B left out.")
+    str | None, typer.Option(help="So many frames from the start of each clip, or A:B, counted from 0, B exclusive.")
 ]
 Metrics = Annotated[
     str | None,
@@ -188,7 +188,7 @@ def finish(
     as_json: bool,
 ) -> None:
     """Measures, prints and writes; ends with 1 where anything is missing."""
-    from cosmotok.evaluation.tables import print_comparison
+    from cosmotok.evaluation.terminal import print_comparison
 
     try:
         with progress(label, total, "files") as bar:

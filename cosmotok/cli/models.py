@@ -117,6 +117,11 @@ def stats(
         tokenizer.config = with_statistics(tokenizer.config, found)
         tokenizer.save_pretrained(output)
     written = {"output": str(output)} if output is not None else {}
+    if not json:
+        channels = enumerate(zip(found.mean, found.std, strict=True))
+        print_table(("channel", "mean", "deviation"), [(str(c), f"{m:.4f}", f"{s:.4f}") for c, (m, s) in channels])
+        show({"positions": found.count, **written}, json)
+        return
     show({"mean": list(found.mean), "std": list(found.std), "positions": found.count, **written}, json)
 
 

@@ -36,8 +36,8 @@ Variant = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16, or auto: bfloat16 on CUDA, else float32.")]
-Precision = Annotated[str, typer.Option(help="float32, or int8: faster on CPUs with AVX-512 VNNI; see docs/int8.md.")]
-Frames = Annotated[str, typer.Option(help="Frames A:B of the source, from 0, B left out; e.g. 0:49 or 100:.")]
+Precision = Annotated[str, typer.Option(help="float32, or int8: faster on CPUs with AVX-512 VNNI.")]
+Frames = Annotated[str, typer.Option(help="Frames A:B of the source, counted from 0, B exclusive, e.g. 0:49 or 100:.")]
 Size = Annotated[str | None, typer.Option(help="Resize the source to WxH first, e.g. 640x360.")]
 MaxPixels = Annotated[int, typer.Option(help="Refuse frames of more pixels than this.")]
 Context = Annotated[

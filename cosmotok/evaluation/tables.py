@@ -1,4 +1,4 @@
-"""A comparison as tables: for the terminal, for pages, and as CSV, JSON and Markdown."""
+"""A comparison as tables: for pages, and as CSV, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,11 +23,12 @@ __all__ = [
     "Column",
     "SummaryRow",
     "capabilities",
+    "code_words",
     "factors",
     "heading",
+    "missing",
     "not_measured",
     "number",
-    "print_comparison",
     "rows_csv",
     "single_rate_name",
     "single_rates",
@@ -39,6 +39,7 @@ __all__ = [
     "to_markdown",
     "tokens",
     "totals_of",
+    "with_half",
     "worst_first",
 ]
 
@@ -346,38 +347,6 @@ def missing(comparison: Comparison) -> list[str]:
     for model in comparison.models:
         lines += [f"{model.name} failed on {file}: {reason}" for file, reason in model.failed.items()]
     return lines
-
-
-# The terminal ---------------------------------------------------------------------------------------------------------
-
-MOST_LINES = 20
-"""Of what is missing; all of it is in results.json."""
-
-
-def print_comparison(comparison: Comparison) -> None:
-    """Writes the summary to standard output: means with half their 95 % intervals, images and videos apart."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    # a pipe or file takes lines of any length
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    for title, columns, rows in summaries(comparison):
-        table = Table(box=box.SIMPLE, pad_edge=False)
-        table.add_column(title, overflow="fold")
-        for column in columns:
-            table.add_column(heading(column), justify="right")
-        table.add_column("files", justify="right")
-        for row in rows:
-            cells = [Text(with_half(cell), style="bold green" if cell.is_best else "") for cell in row.cells]
-            table.add_row(Text(clean(row.model.name)), *cells, str(row.totals.files))
-        console.print(table)
-    said = [f"{model.name}: {words}" for model in comparison.models if (words := code_words(model))]
-    lost = missing(comparison)
-    more = [f"and {len(lost) - MOST_LINES} more"] if len(lost) > MOST_LINES else []
-    for line in (*said, *lost[:MOST_LINES], *more, f"Protocol {comparison.protocol}. {comparison.protocol_text}"):
-        console.print(Text(clean(line)), soft_wrap=True)  # addresses stay whole
 
 
 def code_words(model: ModelResult) -> str:

@@ -48,11 +48,16 @@ class RunConsole:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
-                MofNCompleteColumn(),
+                MofNCompleteColumn() if self.minutes is None else TextColumn("{task.fields[place]}"),
                 TextColumn("{task.fields[left]}"),
             )
             self._bar = Progress(*columns)
-            self._task = self._bar.add_task(self.label.replace("[", "\\["), total=self.steps, left="")
+            self._task = self._bar.add_task(
+                self.label.replace("[", "\\["),
+                total=self.steps if self.minutes is None else self.minutes * 60,
+                left="",
+                place="",
+            )
             self._live = Live(self._bar, console=Console(stderr=True), transient=True, refresh_per_second=4)
             self._live.start()
         return self
@@ -61,9 +66,7 @@ class RunConsole:
         """Shows a line of the log, of any kind."""
         if entry["kind"] == "train":
             left = self._time_left(entry)
-            self._unsaid = f"step {entry['step']:,} of {self.steps:,}: {figures_of(entry)}" + (
-                f", {left}" if left else ""
-            )
+            self._unsaid = f"{self._place(entry)}: {figures_of(entry)}" + (f", {left}" if left else "")
             if self._live is not None:
                 self._update(entry, left)
             elif time.monotonic() - self._shown > SECONDS_BETWEEN_LINES:
@@ -76,11 +79,18 @@ class RunConsole:
             self._say()  # what training came to by then goes first
             say(line)
 
+    def _place(self, entry: Mapping[str, Any]) -> str:
+        """Where the run is: among its steps, or in its time, where that ends it."""
+        if self.minutes is None:
+            return f"step {entry['step']:,} of {self.steps:,}"
+        return f"step {entry['step']:,}, {entry['seconds'] / 60:.1f} of {self.minutes:g} min"
+
     def _update(self, entry: Mapping[str, Any], left: str) -> None:
         from rich.console import Group
         from rich.text import Text
 
-        self._bar.update(self._task, completed=entry["step"], left=left)
+        done = entry["step"] if self.minutes is None else entry["seconds"]
+        self._bar.update(self._task, completed=done, left=left, place=self._place(entry))
         self._live.update(Group(self._bar, Text("  " + figures_of(entry), style="dim")))
 
     def _time_left(self, entry: Mapping[str, Any]) -> str:
