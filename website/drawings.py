@@ -249,7 +249,7 @@ PORTUGUESE = {
     ",": ".",
     "token {}": "token {}",
     "8 x 8 x 8 x 5 x 5 x 5 = 64,000 codes, from 0 to 63,999": "8 x 8 x 8 x 5 x 5 x 5 = 64.000 códigos, de 0 a 63.999",
-    "Stages of training": "Etapas do treinamento",
+    "Stages of training": "Fases do treinamento",
     "1. pixels and features": "1. pixels e características",
     "perceptual (VGG)": "perceptual (VGG)",
     "2. texture and motion": "2. textura e movimento",
@@ -259,7 +259,7 @@ PORTUGUESE = {
     "+ discriminators": "+ discriminadores",
     "What the decoder's output is judged by": "Como se julga a saída do decodificador",
     "Batches of images and of clips alternate in every stage.": "Lotes de imagens e de vídeos se alternam em todas as "
-    "etapas.",
+    "fases.",
     "The tokens have no loss of their own: no KL, commitment or entropy term.": "Os tokens não têm perda própria: sem "
     "termo KL, de comprometimento ou de entropia.",
 }
