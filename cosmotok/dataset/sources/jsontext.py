@@ -1,0 +1,81 @@
+"""Columns of tables as JSON objects, one for each row, without a step in Python for each where that can be."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["json_of", "objects", "parsed", "plain"]
+
+_ODD = re.compile("[\ud800-\udfff]")
+
+
+def objects(columns: Mapping[str, pa.Array], rows: int) -> pa.Array:
+    """`rows` JSON objects with a member for each column; what is null or no finite number is left out.
+
+    Raises:
+        pa.ArrowInvalid: for text that is no UTF-8.
+    """
+    members = [_members(name, column) for name, column in columns.items()]
+    if not members:
+        return pa.array(["{}"] * rows, pa.string())
+    inside = pc.binary_join_element_wise(*members, ", ", null_handling="skip")
+    return pc.binary_join_element_wise("{", inside, "}", "")
+
+
+def _members(name: str, column: pa.Array) -> pa.Array:
+    """Texts such as "name": 5, or null."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = column.type
+    start = json_of(name) + ": "
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        column.validate(full=True)
+        column = column.cast(pa.string())
+        if not pc.any(pc.match_substring_regex(column, r"[\x00-\x1f]")).as_py():
+            escaped = pc.replace_substring(pc.replace_substring(column, "\\", "\\\\"), '"', '\\"')
+            return pc.binary_join_element_wise(start + '"', escaped, '"', "")
+    elif pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return pc.binary_join_element_wise(start, column.cast(pa.string()), "")
+    texts = [None if value is None else start + json_of(value) for value in map(plain, column.to_pylist())]
+    return pa.array(texts, pa.string())
+
+
+def json_of(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return json.dumps(value) if _ODD.search(text) else text
+
+
+def parsed(text: str | bytes) -> Any:
+    """JSON as `plain` has it, so that NaN, which many write, is None.
+
+    Raises:
+        ValueError: where it is none.
+    """
+    try:
+        return plain(json.loads(text))
+    except RecursionError:
+        raise ValueError("brackets nested too deeply") from None
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can have it: times as text, no bytes, None for what is no finite number."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return None
+    return str(value)
