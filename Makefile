@@ -7,10 +7,10 @@ OLDEST := .venv-oldest
 # A process for each core, at most four; a file's tests stay in one of them, for what they share.
 SPREAD := -n logical --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo test test-slow test-oldest lint docs benchmark release-check clean
+.PHONY: help demo test test-slow test-oldest fuzz lint docs benchmark release-check clean
 
 help:
-	@sed -n 's/^# //p' Makefile; echo 'Also: make test-slow, test-oldest, lint, docs, benchmark, release-check, clean.'
+	@sed -n 's/^# //p' Makefile; echo 'Also: make test-slow, test-oldest, fuzz, lint, docs, benchmark, release-check, clean.'
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +39,13 @@ test-oldest:
 	grep -oE '"[A-Za-z-]+(\[[a-z]+\])?>=[0-9.]+' pyproject.toml | tr -d '"' | sed -E 's/(\[.*\])?>=/==/' > $(OLDEST)/constraints.txt
 	$(OLDEST)/bin/python -m pip install --quiet --editable '.[dev]' --constraint $(OLDEST)/constraints.txt
 	$(OLDEST)/bin/pytest -m 'not slow' $(SPREAD)
+
+# Hostile input, failing disks and kills, for so many minutes: make fuzz MINUTES=30 SEED=0; counts go to docs/safety.md.
+MINUTES ?= 30
+SEED ?= 0
+fuzz: $(READY)
+	$(BIN)/python tests/hostile/fuzz.py --minutes $(MINUTES) --seed $(SEED) --output build/fuzz.json \
+	    --docs docs/safety.md docs/safety.pt.md
 
 # The documentation as a site, into build/site; a broken link or an unknown name ends it.
 docs: $(READY)

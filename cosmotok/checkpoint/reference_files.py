@@ -27,7 +27,7 @@ from cosmotok.config import TokenizerConfig, shown
 from cosmotok.errors import CheckpointError, ConfigError
 from cosmotok.foreign import read_json
 from cosmotok.network import HALVES
-from cosmotok.writing import output_file, output_folder, write_file
+from cosmotok.writing import buffered, output_file, output_folder, write_file
 
 __all__ = ["Weights", "read_reference", "write_reference"]
 
@@ -260,8 +260,8 @@ def write_reference(checkpoint: Checkpoint, folder: Path) -> None:
         )
     tensors = {name: tensor.detach().cpu() for name, tensor in checkpoint.tensors.items()}
     with output_folder(folder) as place:
-        with output_file(place / MODEL_FILE) as file:
-            torch.save(to_reference_state_dict(tensors, config), file)
+        with output_file(place / MODEL_FILE) as file, buffered(file) as whole:
+            torch.save(to_reference_state_dict(tensors, config), whole)
         text = json.dumps(published_settings(config, checkpoint.halves), indent=2)
         write_file(place / CONFIG_FILE, text + "\n")
 

@@ -16,7 +16,7 @@ from cosmotok.export.graphs import Graph
 from cosmotok.export.shapes import AXES
 from cosmotok.export.verify import ExportError
 from cosmotok.private import free_sizes
-from cosmotok.writing import OutputFile
+from cosmotok.writing import OutputFile, buffered
 
 __all__ = ["FORMATS", "require_onnx", "write_graph"]
 
@@ -75,7 +75,8 @@ def _grouped(values: list[Any]) -> tuple[Any, ...]:
 
 
 def _write_program(graph: Graph, program: ExportedProgram, file: OutputFile) -> None:
-    torch.export.save(program, file)
+    with buffered(file) as whole:
+        torch.export.save(program, whole)
 
 
 def _write_onnx(graph: Graph, program: ExportedProgram, file: OutputFile) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from cosmotok.errors import CheckpointError, MediaError
-from cosmotok.writing import output_file, output_folder, remove_folder
+from cosmotok.writing import buffered, output_file, output_folder, remove_folder
 
 __all__ = ["Checkpoints"]
 
@@ -51,8 +51,8 @@ class Checkpoints:
         if target.exists():
             return target
         try:
-            with output_folder(target) as place, output_file(place / STATE_FILE) as file:
-                torch.save(state, file)
+            with output_folder(target) as place, output_file(place / STATE_FILE) as file, buffered(file) as whole:
+                torch.save(state, whole)
         except MediaError as error:
             kept = self.steps()
             survivor = f"; --resume goes on from step {kept[-1]}, whose checkpoint is untouched" if kept else ""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from cosmotok.errors import CosmotokError
-from cosmotok.writing import output_file
+from cosmotok.writing import buffered, output_file
 
 __all__ = ["NonFiniteGuard", "TrainingError"]
 
@@ -49,8 +49,8 @@ class NonFiniteGuard:
         if self.in_a_row < self.limit:
             return
         path = self.folder / f"not-finite-step-{step:08d}-rank-{rank}.pt"
-        with output_file(path) as file:
-            torch.save({"pixels": batch.pixels, "kind": batch.kind, "keys": list(batch.keys), "step": step}, file)
+        with output_file(path) as file, buffered(file) as whole:
+            torch.save({"pixels": batch.pixels, "kind": batch.kind, "keys": list(batch.keys), "step": step}, whole)
         found = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
         raise TrainingError(
             f"step {step}: {self.in_a_row} steps in a row had a loss or gradient that is not finite ({found}); the "

@@ -5,7 +5,7 @@ name has the machine, the process and a random number in it and is locked while 
 who writes there can tell leftovers of a process that was killed from the work of one that runs.
 """
 
-from cosmotok.writing.files import OutputFile, append, output_file, spool, write_file
+from cosmotok.writing.files import OutputFile, append, buffered, output_file, spool, write_file
 from cosmotok.writing.folders import output_folder, remove_folder
 from cosmotok.writing.hidden import busy, clear
 from cosmotok.writing.names import Together
@@ -16,6 +16,7 @@ __all__ = [
     "OutputFile",
     "Together",
     "append",
+    "buffered",
     "busy",
     "clear",
     "output_file",

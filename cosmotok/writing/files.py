@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from cosmotok.errors import CosmotokError, MediaError
 from cosmotok.paths import as_path
@@ -17,7 +17,11 @@ from cosmotok.writing.hidden import discard, hidden, lock, sweep
 from cosmotok.writing.names import Together, install
 from cosmotok.writing.system import FULL, calls, require_folder, sync_folder, write_error
 
-__all__ = ["OutputFile", "append", "output_file", "spool", "write_file"]
+__all__ = ["OutputFile", "append", "buffered", "output_file", "spool", "write_file"]
+
+
+BUFFER = 2**20
+"""Bytes."""
 
 
 class OutputFile(io.FileIO):
@@ -169,6 +173,19 @@ def write_file(path: str | Path, content: bytes | bytearray | memoryview | str) 
     """Writes a file whole, text as UTF-8; raises as `output_file` does."""
     with output_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def buffered(file: OutputFile) -> Iterator[IO[bytes]]:
+    """`file` for what writes thousands of small pieces; on return all of them are in it."""
+    buffer = io.BufferedWriter(file, BUFFER)
+    try:
+        yield buffer
+    except BaseException:
+        with contextlib.suppress(OSError):  # what came first is what counts
+            buffer.detach()
+        raise
+    buffer.detach()
 
 
 def append(path: Path, content: bytes) -> None:

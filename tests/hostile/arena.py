@@ -15,7 +15,8 @@ from pathlib import Path
 from zygote import DEFECT, Job, Outcome
 
 LONGEST = 10.0
-"""Seconds that a case may take that is refused or works on a few small frames; more is a hang."""
+"""Seconds of the processor that a case may take, which is refused or works on a few small frames; more is a hang, and
+so is what has not ended after a minute by the clock."""
 LARGEST = 1000
 """MB that a refused input may take, of which about 400 are PyTorch's."""
 
@@ -66,8 +67,8 @@ def judge(outcome: Outcome, before: dict[str, str], after: dict[str, str], outpu
         outputs: names that a case that succeeds may have written, or folders it may have filled.
     """
     wrong = []
-    if outcome.ended == "time" or outcome.seconds > LONGEST:
-        wrong.append(f"hang: {outcome.seconds:.0f} s")
+    if outcome.ended == "time" or outcome.work > LONGEST:
+        wrong.append(f"hang: {outcome.seconds:.0f} s, {outcome.work:.0f} s of work")
     if outcome.ended == "memory" or (outcome.code and outcome.peak > LARGEST):
         wrong.append(f"memory: {outcome.peak} MB")
     if "Traceback" in outcome.err or "internal error" in outcome.err or outcome.code == DEFECT:

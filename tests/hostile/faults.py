@@ -8,7 +8,6 @@ from typing import Any
 
 from cosmotok.writing.system import Calls, calls
 
-ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 NAMES = [name for name in vars(Calls) if not name.startswith("_")]
 
 
