@@ -84,7 +84,7 @@ def main() -> None:
         from cosmotok.cli import main as run
 
         stops.running = True
-        run()
+        run(lambda: stops.received)
         code = 0
     except SystemExit as end:
         code = end.code

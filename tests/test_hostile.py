@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from random import Random
@@ -125,3 +126,25 @@ def test_tables(tmp_path):
         assert "old" not in text
         assert f"| {total} |" in text
         assert rest in text
+
+
+@pytest.mark.parametrize("what", ["return", "raise RuntimeError('what a library made of it')"])
+def test_a_signal_that_a_library_swallowed(what):
+    """It ends the command all the same, with one line."""
+    code = f"""
+import os, signal, sys
+import cosmotok.cli.models as models
+from cosmotok.command import main
+
+def show(*_):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt:
+        {what}
+
+models.print_table = show
+sys.argv = ["cosmotok", "models"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (130, "stopped; nothing half-written is left\n")

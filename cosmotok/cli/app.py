@@ -81,8 +81,13 @@ def command(debug: Callable[[bool], None]) -> Any:
     return root
 
 
-def main() -> None:
-    """Runs the command; errors are one line on standard error, and an exit code that is not 0."""
+def main(stopped: Callable[[], bool] = lambda: False) -> None:
+    """Runs the command; errors are one line on standard error, and an exit code that is not 0.
+
+    Args:
+        stopped: whether a signal has come to end it, whatever became of its `KeyboardInterrupt`: libraries swallow
+            such exceptions, or raise others in their place.
+    """
     debug: list[bool] = []
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files may be no text
@@ -97,8 +102,9 @@ def main() -> None:
     except Exception as error:
         if any(debug):
             raise
-        code = refuse(error)
-    if code == INTERRUPTED:
+        code = INTERRUPTED if stopped() else refuse(error)
+    if code == INTERRUPTED or stopped():
+        code = INTERRUPTED
         say("stopped; nothing half-written is left")
     sys.exit(code)
 
