@@ -12,6 +12,7 @@ import argparse
 import shutil
 from pathlib import Path
 
+import reading
 from pages import DOCS, replace_between
 
 from cosmotok.config import bundled_models
@@ -48,6 +49,7 @@ def write_page(comparison: Comparison, folder: Path) -> None:
     tables = to_markdown(comparison).strip().replace("### ", "#### ")
     for page in (DOCS / "benchmarks.md", DOCS / "benchmarks.pt.md"):
         replace_between(page, "tables", tables)
+    reading.main()
     (DOCS / "benchmarks").mkdir(exist_ok=True)
     for name in FIGURES:
         shutil.copy(folder / "figures" / f"{name}.svg", DOCS / "benchmarks")
