@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -35,8 +35,16 @@ DIFFERENCE_GAIN = 4
 
 CPU = torch.device("cpu")
 Advance = Callable[[int], None]
+F = TypeVar("F")
 Pixels = Callable[[], np.ndarray]
 """Frames (T, H, W, 3), uint8, once they have arrived from the device."""
+
+
+class HasPixels(Protocol):
+    """A frame of any kind."""
+
+    @property
+    def pixels(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -294,11 +302,11 @@ def decoded_pieces(decoder: StreamDecoder, tokens: TokenFile) -> Iterator[Tensor
         raise TokenFileError(f"{tokens.path}: damaged ({error}); encode the clip again") from None
 
 
-def batches(reader: MediaReader, count: int) -> Iterator[list[Frame]]:
+def batches(frames: Iterable[F], count: int) -> Iterator[list[F]]:
     """The frames of a file, at most `count` at a time; the first by itself, as the streaming schedule has it."""
-    batch: list[Frame] = []
+    batch: list[F] = []
     first = True
-    for frame in reader:
+    for frame in frames:
         batch.append(frame)
         if first or len(batch) == count:
             yield batch
@@ -307,7 +315,7 @@ def batches(reader: MediaReader, count: int) -> Iterator[list[Frame]]:
         yield batch
 
 
-def to_video(frames: list[Frame], device: torch.device = CPU) -> Tensor:
+def to_video(frames: Sequence[HasPixels], device: torch.device = CPU) -> Tensor:
     """Frames to (1, 3, T, H, W), uint8, on their way to a GPU if that is the device."""
     video = torch.from_numpy(np.stack([frame.pixels for frame in frames])).permute(3, 0, 1, 2).unsqueeze(0)
     return video.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else video

@@ -31,12 +31,13 @@ class Remote:
     Args:
         make: can be pickled; called at the first call.
         threads: of PyTorch there; None leaves its default.
+        tells: `make` is called with a function that sends notes, which `receive` gets, while a call runs.
     """
 
-    def __init__(self, make: Callable[[], Any], threads: int | None = None) -> None:
+    def __init__(self, make: Callable[..., Any], threads: int | None = None, *, tells: bool = False) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
-        self._process = context.Process(target=serve, args=(other, make, threads), daemon=True)
+        self._process = context.Process(target=serve, args=(other, make, threads, tells), daemon=True)
         with deaf():
             self._process.start()
         other.close()
@@ -46,6 +47,11 @@ class Remote:
     def connection(self) -> Connection:
         """Has something to read once a call is through, or the process is gone."""
         return self._connection
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.is_alive()
 
     def call(self, method: str, *arguments: Any) -> Any:
         """Waits for the result.
@@ -65,7 +71,14 @@ class Remote:
             self._connection.send((method, arguments))
 
     def finish(self) -> Any:
-        """The result of the call that began; raises as `call`."""
+        """The result of the call that began, past all notes; raises as `call`."""
+        while True:
+            done, value = self.receive()
+            if done:
+                return value
+
+    def receive(self) -> tuple[bool, Any]:
+        """(False, a note), or (True, the result of the call that began); raises as `call`."""
         try:
             fine, value = self._connection.recv()
         except (EOFError, OSError):
@@ -74,10 +87,12 @@ class Remote:
             out_of_memory = code == -signal.SIGKILL if hasattr(signal, "SIGKILL") else False
             why = "most likely out of memory" if out_of_memory else "see above"
             raise CallError(f"its process ended with exit code {code}, {why}") from None
+        if fine is None:
+            return False, value
         self._idle = True
         if not fine:
             raise value
-        return value
+        return True, value
 
     def close(self) -> None:
         """Ends the process, which frees its memory; a call that is under way is not waited for."""
@@ -96,7 +111,7 @@ class Remote:
         self.close()
 
 
-def serve(connection: Connection, make: Callable[[], Any], threads: int | None) -> None:
+def serve(connection: Connection, make: Callable[..., Any], threads: int | None, tells: bool) -> None:
     """Runs in the process, until the other end closes."""
     import torch
 
@@ -110,13 +125,17 @@ def serve(connection: Connection, make: Callable[[], Any], threads: int | None) 
         except EOFError:
             return
         try:
-            made = make() if made is None else made
+            if made is None:
+                made = make(lambda note: connection.send((None, note))) if tells else make()
             answer = True, getattr(made, method)(*arguments)
         except CosmotokError as error:
             answer = False, error
         except Exception as error:
             answer = False, CallError(reason(error))
-        connection.send(answer)
+        try:
+            connection.send(answer)
+        except OSError:  # whoever asked is gone
+            return
 
 
 def reason(error: Exception) -> str:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from cosmotok.errors import InputError
 from cosmotok.spec import TokenizerSpec
 
 __all__ = ["LATENT_DTYPES", "LatentDtype", "pack", "row_schema", "unpack"]
@@ -71,7 +72,11 @@ def row_schema(spec: TokenizerSpec, dtype: LatentDtype, signals: Mapping[str, tu
 
 
 def pack(tokens: Tensor, spec: TokenizerSpec, dtype: LatentDtype) -> dict[str, object]:
-    """Columns of tokens: indices (T', H', W'), or latents (C, T', H', W') in float32."""
+    """Columns of tokens: indices (T', H', W'), or latents (C, T', H', W').
+
+    Raises:
+        InputError: where latents are too large for the dtype.
+    """
     grid = dict(zip(("latent_frames", "latent_height", "latent_width"), tokens.shape[-3:], strict=True))
     if spec.is_discrete:
         small = spec.vocab_size is not None and spec.vocab_size <= 2**16
@@ -79,6 +84,8 @@ def pack(tokens: Tensor, spec: TokenizerSpec, dtype: LatentDtype) -> dict[str, o
     latents = tokens.float().cpu()
     if dtype != "int8":
         stored = latents.to(getattr(torch, dtype)).contiguous()
+        if not bool(torch.isfinite(stored).all()):
+            raise InputError(f"latents of up to {latents.abs().max().item():.3g} do not fit {dtype}; choose another")
         return {"latents": stored.view(torch.uint8).numpy().tobytes(), **grid}
     peak = latents.abs().amax(dim=(1, 2, 3)).clamp_min(torch.finfo(torch.float32).tiny * LEVELS)
     scale = peak / LEVELS

@@ -1,0 +1,92 @@
+"""Workers on a Ray cluster, by Ray Data: it places them, adds and removes them, and tries again what is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from cosmotok.dataset.engines.base import Engine
+from cosmotok.dataset.plan import Task
+from cosmotok.dataset.records import Record
+from cosmotok.dataset.worker import Advance, Job, Step, Worker
+from cosmotok.errors import CosmotokError, InputError, MissingExtraError
+from cosmotok.foreign import one_line
+from cosmotok.interface import BaseTokenizer
+
+__all__ = ["RayEngine"]
+
+
+class RayEngine(Engine):
+    """Every machine of the cluster has to have cosmotok, and to reach sources and data set by the same names.
+
+    Args:
+        address: of the cluster; "auto" for the one that this machine belongs to; None for one of this machine alone.
+        workers: how many at most; the cluster may have fewer at work.
+        cpus, gpus: that a worker is given; 0.25 GPUs put four on one.
+
+    Raises:
+        InputError: for numbers that make no sense.
+        MissingExtraError: without Ray.
+    """
+
+    def __init__(self, address: str | None = None, workers: int = 1, cpus: float = 1, gpus: float = 0) -> None:
+        if workers < 1 or cpus < 0 or gpus < 0:
+            raise InputError(f"workers={workers}, cpus={cpus}, gpus={gpus}: expected at least 1 worker, and no less")
+        try:
+            import ray  # noqa: F401
+        except ImportError:
+            raise MissingExtraError('the Ray engine needs Ray: pip install "cosmotok[data]"') from None
+        self.address, self.workers, self.cpus, self.gpus = address, workers, cpus, gpus
+
+    def run(
+        self, job: Job, tasks: Sequence[Task], tokenizer: BaseTokenizer, advance: Advance
+    ) -> Generator[Record, None, None]:
+        import ray
+        from ray.data import ActorPoolStrategy, DataContext
+
+        if not tasks:
+            return
+        mine = not ray.is_initialized()
+        if mine:
+            try:
+                ray.init(address=self.address, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise InputError(f"--address {self.address}: no Ray cluster there ({one_line(error, 120)})") from None
+        try:
+            DataContext.get_current().enable_progress_bars = False
+            items = [{"part": task.part, "index": task.index} for task in tasks]
+            made = ray.data.from_items(items, override_num_blocks=len(items)).map(
+                ShardMaker,
+                fn_constructor_args=(job,),
+                compute=ActorPoolStrategy(min_size=1, max_size=min(self.workers, len(items))),
+                num_cpus=self.cpus,
+                num_gpus=self.gpus,
+            )
+            for row in made.iter_rows():
+                if row["error"]:
+                    raise InputError(row["error"])
+                record = Record.parse(row["record"])
+                counts = record.counts
+                advance(Step(counts.planned, counts.frames, counts.tokens))
+                yield record
+        except ray.exceptions.RayError as error:
+            raise CosmotokError(f"Ray: {one_line(error, 200)}; run the same command again to go on") from None
+        finally:
+            if mine:
+                ray.shutdown()
+
+
+class ShardMaker:
+    """A worker as Ray Data calls it: a row for each shard. Errors travel as text, since Ray would wrap them."""
+
+    def __init__(self, job: Job) -> None:
+        self.worker = Worker(job)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, str]:
+        try:
+            record = self.worker.make(Task(int(row["part"]), int(row["index"])))
+        except CosmotokError as error:
+            return {"record": "", "error": str(error)}
+        return {"record": json.dumps(asdict(record)), "error": ""}

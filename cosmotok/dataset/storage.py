@@ -1,0 +1,252 @@
+"""The folder of a data set, on a disk or at any fsspec URL: whole files under their names, or none."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import secrets
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from cosmotok.errors import InputError, MediaError, SourceLostError
+from cosmotok.foreign import one_line
+from cosmotok.paths import as_path
+from cosmotok.writing import output_file
+
+__all__ = ["Storage", "hash_of", "storage_at"]
+
+WAITS = (1.0, 4.0, 15.0)
+"""Seconds before a place that does not answer is asked again."""
+
+ALIVE, STALE = 10.0, 60.0
+"""Seconds after which a run says again that it is there, and after which one that does not has died."""
+
+BLOCK = 1 << 20
+
+T = TypeVar("T")
+
+
+class Storage(ABC):
+    """Files of a data set by their names below its folder, with forward slashes."""
+
+    name: str
+
+    @abstractmethod
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Names of the files in a folder, without it, and their bytes; nothing where there is none."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """A file; raises InputError where there is none."""
+
+    @abstractmethod
+    def open(self, name: str) -> BinaryIO:
+        """A file to read and seek in; raises InputError where there is none."""
+
+    @abstractmethod
+    def create(self, name: str) -> contextlib.AbstractContextManager[io.FileIO]:
+        """A file to write and to read back, which is there under its name, whole, once the block has ended well."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """A file goes, if it is there."""
+
+    @abstractmethod
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        """Nobody else holds it in the block; raises InputError where another does."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """A whole file at once."""
+        with self.create(name) as file:
+            file.write(content)
+
+    def missing(self, name: str) -> InputError:
+        return InputError(f"{self.name}/{name}: no such file; {self.name} is no data set, or an incomplete one")
+
+
+class LocalStorage(Storage):
+    """A folder of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.name = folder, str(folder)
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        try:
+            with os.scandir(self.folder / folder) as entries:
+                return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except OSError as error:
+            raise InputError(f"{self.folder / folder}: cannot be read ({error.strerror})") from None
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as file:
+            return file.read()
+
+    def open(self, name: str) -> BinaryIO:
+        try:
+            return (self.folder / name).open("rb")
+        except FileNotFoundError:
+            raise self.missing(name) from None
+        except OSError as error:
+            raise InputError(f"{self.folder / name}: cannot be read ({error.strerror})") from None
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[io.FileIO]:
+        path = self.folder / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MediaError(f"{path.parent}: cannot be made ({error.strerror})") from None
+        with output_file(path) as file:
+            yield file
+
+    def remove(self, name: str) -> None:
+        (self.folder / name).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        lock = self.folder / ".plan" / "lock"
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            holder = FileLock(lock).acquire(timeout=0)
+        except Timeout:
+            raise busy_error(self.name) from None
+        except OSError as error:
+            raise MediaError(f"{self.name}: cannot be written ({error.strerror})") from None
+        with holder:
+            yield
+
+
+class RemoteStorage(Storage):
+    """A folder at an fsspec URL; an object store shows a file when all of it is there."""
+
+    def __init__(self, url: str) -> None:
+        import fsspec
+
+        self.name = url.rstrip("/")
+        try:
+            self.system, self.root = fsspec.core.url_to_fs(self.name)
+        except (ImportError, ValueError) as error:
+            raise InputError(f"{self.name}: cannot be used ({one_line(error, 160)})") from None
+        self._mark = secrets.token_hex(8)
+
+    def __reduce__(self) -> Any:
+        return RemoteStorage, (self.name,)
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        def look() -> dict[str, int]:
+            self.system.invalidate_cache()
+            try:
+                found = self.system.ls(f"{self.root}/{folder}", detail=True)
+            except FileNotFoundError:
+                return {}
+            return {each["name"].rpartition("/")[2]: each["size"] for each in found if each["type"] == "file"}
+
+        return self._patiently(look)
+
+    def read(self, name: str) -> bytes:
+        try:
+            return self._patiently(lambda: self.system.cat_file(f"{self.root}/{name}"))
+        except FileNotFoundError:
+            raise self.missing(name) from None
+
+    def open(self, name: str) -> BinaryIO:
+        try:
+            return self._patiently(lambda: self.system.open(f"{self.root}/{name}", "rb"))
+        except FileNotFoundError:
+            raise self.missing(name) from None
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[io.FileIO]:
+        with tempfile.TemporaryDirectory(prefix="cosmotok-") as folder:
+            path = Path(folder) / "file"
+            with io.FileIO(path, "w+b") as file:
+                yield file
+            self._patiently(lambda: self._put(path, f"{self.root}/{name}"))
+
+    def _put(self, path: Path, target: str) -> None:
+        self.system.makedirs(target.rpartition("/")[0], exist_ok=True)
+        self.system.put_file(str(path), target)
+
+    def remove(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._patiently(lambda: self.system.rm_file(f"{self.root}/{name}"))
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """By a file that says, every few seconds, that its run is there still."""
+        import threading
+
+        lock, done = ".plan/lock", threading.Event()
+        if "lock" in self.sizes(".plan"):
+            before = self.read(lock)
+            if time.time() - float(before.split()[1]) < STALE:
+                raise busy_error(self.name)
+
+        def tell() -> None:
+            while not done.wait(ALIVE):
+                with contextlib.suppress(OSError, SourceLostError):
+                    self.write(lock, f"{self._mark} {time.time()}".encode())
+
+        self.write(lock, f"{self._mark} {time.time()}".encode())
+        teller = threading.Thread(target=tell, daemon=True)
+        teller.start()
+        try:
+            if not self.read(lock).startswith(self._mark.encode()):  # two began at once
+                raise busy_error(self.name)
+            yield
+        finally:
+            done.set()
+            teller.join()
+            if self.read(lock).startswith(self._mark.encode()):
+                self.remove(lock)
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        for wait in (*WAITS, None):
+            try:
+                return action()
+            except FileNotFoundError:
+                raise
+            except PermissionError as error:
+                raise InputError(f"{self.name}: not allowed ({one_line(error, 120)}); check the credentials") from None
+            except OSError as error:
+                if wait is None:
+                    raise SourceLostError(
+                        f"{self.name}: does not answer ({one_line(error, 120)}); run the same command again to go on"
+                    ) from None
+                time.sleep(wait)
+        raise AssertionError  # the last wait is None
+
+
+def storage_at(place: str | os.PathLike[str]) -> Storage:
+    """The storage of a data set that is at, or is to be written to, a folder or URL."""
+    text = os.fspath(place)
+    if "://" in text:
+        return RemoteStorage(text)
+    folder = as_path(text, "data set")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; give the name of a data set's folder")
+    return LocalStorage(folder)
+
+
+def busy_error(name: str) -> InputError:
+    return InputError(f"{name}: another run is writing this data set; wait for it, or choose another output")
+
+
+def hash_of(file: io.FileIO | BinaryIO) -> tuple[str, int]:
+    """Hash and size of a file from its start."""
+    file.seek(0)
+    found, size = hashlib.sha256(), 0
+    while block := file.read(BLOCK):
+        found.update(block)
+        size += len(block)
+    return found.hexdigest(), size

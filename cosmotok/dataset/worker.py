@@ -1,0 +1,356 @@
+"""Makes a shard: inputs to clips, clips to tokens, tokens to rows. Whatever engine runs it, the bytes are the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cosmotok.dataset.manifest import Counts, Shard
+from cosmotok.dataset.options import Options
+from cosmotok.dataset.plan import Task, entries_of, read_entries
+from cosmotok.dataset.records import DATA, Quarantined, Record, Sums
+from cosmotok.dataset.rows import RowFile, Timing, row_of
+from cosmotok.dataset.schema import row_schema
+from cosmotok.dataset.segments import cut
+from cosmotok.dataset.shaping import Segment, ShapedFrame
+from cosmotok.dataset.sources import Source
+from cosmotok.dataset.storage import hash_of, storage_at
+from cosmotok.errors import CosmotokError, InputError, SourceLostError, out_of_memory
+from cosmotok.families import find
+from cosmotok.foreign import one_line
+from cosmotok.interface import BaseTokenizer
+from cosmotok.overlap import ahead
+from cosmotok.pipeline import batches, to_video
+from cosmotok.spec import TokenizerSpec
+from cosmotok.streaming import StreamEncoder
+
+__all__ = ["Advance", "Job", "Step", "Worker"]
+
+CLIP_BYTES = 256_000_000
+"""Of its frames, from which on a clip is encoded as a stream rather than at once."""
+
+
+class Step(NamedTuple):
+    """What a worker has done since it last told."""
+
+    inputs: int = 0
+    frames: int = 0
+    tokens: int = 0
+    key: str = ""
+    """The input that is read now."""
+
+
+Advance = Callable[[Step], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that workers have in common; it can be sent to them."""
+
+    place: str
+    """Of the data set: a folder or URL."""
+    model: str
+    fingerprint: str
+    spec: TokenizerSpec
+    options: Options
+    device: str
+    sources: Mapping[int, tuple[Source, ...]]
+    """Of each part of the plan."""
+    signals: Mapping[str, tuple[int, ...]]
+
+    def load(self) -> BaseTokenizer:
+        """The model, ready to run.
+
+        Raises:
+            InputError: where it has other weights than the data set's.
+        """
+        tokenizer = load(self.model, self.options, self.device)
+        if tokenizer.fingerprint != self.fingerprint:
+            raise InputError(
+                f"{self.model}: its weights are {tokenizer.fingerprint} here and {self.fingerprint} where the run "
+                "began; have the same files everywhere"
+            )
+        return tokenizer
+
+
+def load(model: str, options: Options, device: str) -> BaseTokenizer:
+    """The model called so, as a data set's options have it."""
+    return find(model, precision=options.precision).load(device, getattr(torch, options.dtype))
+
+
+class Clip(NamedTuple):
+    """A whole segment, read."""
+
+    input: int
+    segment: Segment
+    timing: Timing
+    frames: list[ShapedFrame]
+
+
+class Piece(NamedTuple):
+    """Some frames of a segment that is too long to be held; none at its end."""
+
+    input: int
+    segment: Segment
+    frames: list[ShapedFrame]
+
+
+class Begin(NamedTuple):
+    """An input was opened."""
+
+    input: int
+    metadata: Mapping[str, Any]
+    signals: Mapping[str, np.ndarray]
+
+
+class End(NamedTuple):
+    """All of an input was read, or it cannot be read."""
+
+    input: int
+    reason: str | None
+
+
+@dataclass
+class Input:
+    """What is known of an input while its shard is made."""
+
+    key: str
+    stamp: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    signals: Mapping[str, np.ndarray] = field(default_factory=dict)
+    rows: list[tuple[int, dict[str, Any], Sums]] = field(default_factory=list)
+    waiting: int = 0
+    """Clips that are read and not encoded yet."""
+    ended: bool = False
+    reason: str | None = None
+
+
+class Worker:
+    """Holds the model, and makes one shard after the other.
+
+    Args:
+        tokenizer: the job's model, where it is loaded already.
+    """
+
+    def __init__(self, job: Job, tokenizer: BaseTokenizer | None = None, advance: Advance = lambda step: None) -> None:
+        self.job, self.advance = job, advance
+        self.storage = storage_at(job.place)
+        self.tokenizer = job.load() if tokenizer is None else tokenizer
+
+    def make(self, task: Task, doomed: Mapping[str, str] | None = None, careful: bool = False) -> Record:
+        """Makes a shard and writes it, then the record of it.
+
+        Args:
+            doomed: keys of inputs that are not to be tried, and why.
+            careful: whether nothing is read ahead, so that what ends the process is the input last told of.
+
+        Raises:
+            SourceLostError: where the sources or the data set cannot be reached.
+            MediaError: where the shard cannot be written.
+        """
+        with suppress(_NoRowsError), self.storage.create(f"{DATA}/{task.name}.parquet") as file:
+            job = self.job
+            rows = RowFile(file, row_schema(job.spec, job.options.latent_dtype, job.signals))
+            making = Making(self, rows, list(entries_of(read_entries(self.storage, task))))
+            events = making.events(task.part, doomed or {})
+            with closing(events if careful else ahead(events)) as coming:
+                making.take(coming)
+            if not rows.rows:
+                raise _NoRowsError
+            rows.close()
+            sha256, size = hash_of(file)
+            shard = Shard(f"{DATA}/{task.name}.parquet", rows.rows, size, sha256)
+        record = making.record(task, shard if rows.rows else None)
+        record.write(self.storage)
+        return record
+
+
+class _NoRowsError(Exception):
+    """There is nothing to write."""
+
+
+class Making:
+    """The making of one shard: `events` come from the sources, `take` makes rows of them."""
+
+    def __init__(self, worker: Worker, rows: RowFile, entries: list[tuple[str, str, str, str, int]]) -> None:
+        self.job, self.tokenizer, self.advance = worker.job, worker.tokenizer, worker.advance
+        self.rows, self.entries = rows, entries
+        self.inputs = [Input(key, stamp) for key, stamp, *_ in entries]
+        self.counts, self.sums = Counts(planned=len(entries)), Sums()
+        self.quarantined: list[Quarantined] = []
+        self._batches: dict[tuple[int, int, int], list[Clip]] = {}
+        self._written = 0
+        self._stream: tuple[StreamEncoder, list[Tensor], Timing] | None = None
+
+    # Reading -----------------------------------------------------------------------------------------------------
+
+    def events(self, part: int, doomed: Mapping[str, str]) -> Generator[Begin | Clip | Piece | End, None, None]:
+        """What comes from the inputs, in order."""
+        options = self.job.options
+        for number, (key, _, address, metadata, source) in enumerate(self.entries):
+            self.advance(Step(key=key))
+            if key in doomed:
+                yield End(number, doomed[key])
+                continue
+            try:
+                opening = self.job.sources[part][source].open(key, address)
+                with opening as opened, cut(opened, options.shaping, max_pixels=options.max_pixels) as segments:
+                    yield Begin(number, {**json.loads(metadata), **opened.metadata}, opened.signals)
+                    for segment in segments:
+                        yield from self._read(number, segment)
+                reason = None
+            except SourceLostError:
+                raise
+            except CosmotokError as error:
+                reason = one_line(error, 300)
+            except Exception as error:  # one file must not end a run of millions
+                memory = out_of_memory(error)
+                reason = (
+                    f"{type(error).__name__}: {one_line(error, 200)}" if memory is None else f"out of memory{memory}"
+                )
+            yield End(number, reason)
+
+    def _read(self, number: int, segment: Segment) -> Iterator[Clip | Piece]:
+        room = max(1, CLIP_BYTES // (3 * segment.height * segment.width))
+        if segment.length is not None and segment.length <= room:
+            frames = list(segment.frames)
+            yield Clip(number, segment, timing_of(frames), frames)
+            return
+        for some in batches(segment.frames, self.job.spec.step_frames):
+            yield Piece(number, segment, some)
+        yield Piece(number, segment, [])
+
+    # Encoding ----------------------------------------------------------------------------------------------------
+
+    def take(self, events: Iterator[Begin | Clip | Piece | End]) -> None:
+        """Encodes what comes, and writes the rows of one input after the other."""
+        for event in events:
+            target = self.inputs[event.input]
+            if isinstance(event, Begin):
+                target.metadata, target.signals = event.metadata, event.signals
+            elif isinstance(event, End):
+                target.ended, target.reason = True, target.reason or event.reason
+                self._stream = None
+                self._write()
+            elif target.reason is None:
+                self._encode(event)
+        for clips in list(self._batches.values()):
+            self._encode_batch(clips)
+        self._batches.clear()
+        self._write()
+
+    def _encode(self, event: Clip | Piece) -> None:
+        if isinstance(event, Piece):
+            self._encode_piece(event)
+            return
+        shape = len(event.frames), event.segment.height, event.segment.width
+        clips = self._batches.setdefault(shape, [])
+        clips.append(event)
+        self.inputs[event.input].waiting += 1
+        if len(clips) == self.job.options.batch:
+            del self._batches[shape]
+            self._encode_batch(clips)
+
+    def _encode_batch(self, clips: list[Clip]) -> None:
+        """All at once; where the memory does not suffice, each by itself."""
+        video = torch.cat([to_video(clip.frames, self.tokenizer.device) for clip in clips])
+        try:
+            tokens = self.tokenizer.encode(video, attention_context=self.job.options.attention_context)
+        except Exception as error:
+            if len(clips) > 1 and out_of_memory(error) is not None:
+                del video
+                for clip in clips:
+                    self._encode_batch([clip])
+                return
+            self._refuse(clips, error)
+            return
+        for clip, own in zip(clips, tokens.split(1), strict=True):
+            self.inputs[clip.input].waiting -= 1
+            self._add(clip.input, clip.segment, clip.timing, own)
+
+    def _encode_piece(self, piece: Piece) -> None:
+        try:
+            if self._stream is None:
+                encoder = self.tokenizer.stream_encoder(attention_context=self.job.options.attention_context)
+                self._stream = encoder, [], Timing([], [])
+            encoder, parts, timing = self._stream
+            if piece.frames:
+                timing.extend(timing_of(piece.frames))
+                parts.append(encoder.push(to_video(piece.frames, self.tokenizer.device)))
+                self.advance(Step(frames=len(piece.frames)))
+                return
+            parts.append(encoder.flush())
+            self._stream = None
+            tokens = torch.cat([part for part in parts if part.numel()], dim=self.job.spec.time_axis)
+            self._add(piece.input, piece.segment, timing, tokens, told=len(timing.times))
+        except Exception as error:
+            self._stream = None
+            self._refuse([piece], error)
+
+    def _add(self, number: int, segment: Segment, timing: Timing, tokens: Tensor, told: int = 0) -> None:
+        target, job = self.inputs[number], self.job
+        sums = Sums()
+        try:
+            row = row_of(
+                *(target.key, target.stamp, target.metadata, segment, timing, tokens, job.spec),
+                job.options.latent_dtype,
+                target.signals,
+            )
+        except CosmotokError as error:
+            target.reason = target.reason or one_line(error, 300)
+            return
+        if not job.spec.is_discrete:
+            sums.add(tokens[0])
+        target.rows.append((segment.number, row, sums))
+        positions = int(np.prod(tokens.shape[-3:]))
+        self.advance(Step(frames=len(timing.times) - told, tokens=positions))
+
+    def _refuse(self, clips: list[Clip] | list[Piece], error: Exception) -> None:
+        """The inputs of clips that could not be encoded are left out."""
+        memory = out_of_memory(error)
+        if memory is None and not isinstance(error, CosmotokError):
+            raise error
+        reason = one_line(error, 300)
+        if memory is not None:
+            reason = f"out of memory{memory}; ask for smaller frames or shorter segments"
+        for clip in clips:
+            self.inputs[clip.input].waiting -= isinstance(clip, Clip)
+            self.inputs[clip.input].reason = reason
+
+    # Writing -----------------------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        """The rows of all inputs that are through, up to the first that is not."""
+        while self._written < len(self.inputs):
+            target = self.inputs[self._written]
+            if not target.ended or target.waiting:
+                return
+            self._written += 1
+            self.advance(Step(inputs=1))
+            if target.reason is not None:
+                self.quarantined.append(Quarantined(target.key, target.stamp, target.reason))
+                self.counts += Counts(quarantined=1)
+            else:
+                self.counts += Counts(done=1, filtered=int(not target.rows))
+                for _, row, sums in sorted(target.rows, key=lambda each: each[0]):
+                    self.rows.write(row)
+                    self.sums.merge(sums)
+                    positions = row["latent_frames"] * row["latent_height"] * row["latent_width"]
+                    self.counts += Counts(rows=1, frames=row["frames"], tokens=positions)
+            target.rows, target.signals = [], {}
+
+    def record(self, task: Task, shard: Shard | None) -> Record:
+        """What became of the shard."""
+        size = Counts(bytes=0 if shard is None else shard.bytes)
+        return Record(task.name, self.counts + size, shard, self.sums, tuple(self.quarantined))
+
+
+def timing_of(frames: list[ShapedFrame]) -> Timing:
+    return Timing([frame.time for frame in frames], [frame.number for frame in frames])
