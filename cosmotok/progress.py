@@ -49,11 +49,16 @@ class Progress:
             self._task = self._bar.add_task(self.label, total=self.total, rate="")
         return self
 
-    def advance(self, count: int) -> None:
-        """Counts `count` more things."""
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._begin
+
+    def advance(self, count: int, note: str = "") -> None:
+        """Counts `count` more things; `note` stands behind their rate."""
         self.done += count
         now = time.monotonic()
-        rate = f"{self.done / max(now - self._begin, 1e-6):.1f} {self.unit}/s"
+        rate = f"{self.done / max(now - self._begin, 1e-6):.1f} {self.unit}/s{', ' if note else ''}{note}"
         if self._bar is not None:
             # a container may claim fewer frames than it has
             total = max(self.total, self.done) if self.total is not None else None

@@ -10,8 +10,9 @@ from cosmotok.dataset.schema import LATENT_DTYPES, LatentDtype
 from cosmotok.dataset.shaping import Shaping
 from cosmotok.defaults import ATTENTION_CONTEXT, MAX_PIXELS
 from cosmotok.errors import InputError
+from cosmotok.foreign import one_line
 
-__all__ = ["Options"]
+__all__ = ["Options", "differences"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,18 @@ class Options:
                 raise InputError(
                     f"{name.replace('_', ' ')}: expected a whole number from 1, got {getattr(self, name)!r}"
                 )
+
+    @classmethod
+    def parse(cls, record: Mapping[str, Any]) -> Options:
+        """Options from `record`.
+
+        Raises:
+            InputError: where they are none.
+        """
+        try:
+            return cls(**{**record, "shaping": Shaping(**record["shaping"])})
+        except (TypeError, KeyError) as error:
+            raise InputError(f"options of the data set: not as cosmotok writes them ({one_line(error, 80)})") from None
 
     def record(self) -> Mapping[str, Any]:
         """As it stands in the manifest, all of it numbers, texts and lists."""

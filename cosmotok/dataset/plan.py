@@ -137,8 +137,12 @@ class Plan:
         known = self._known()
         number = len(self.parts)
         changes, written = Changes(), False
-        with contextlib.suppress(_NothingNewError), self.storage.create(_path(number)) as file:
-            writer, found = _PartWriter(file, options), _Found(known)
+        with (
+            contextlib.suppress(_NothingNewError),
+            self.storage.create(_path(number)) as file,
+            contextlib.closing(_PartWriter(file, options)) as writer,
+        ):
+            found = _Found(known)
             for table in _entries(sources):
                 writer.write(found.new_of(table))
             found.check()
@@ -295,6 +299,9 @@ class _PartWriter:
         self._cut()
         about = {"sources": list(names), "shards": self.shards, "inputs": self.inputs, "retired": list(retired)}
         self._writer.add_key_value_metadata({ABOUT: json.dumps(about).encode()})
+
+    def close(self) -> None:
+        """Ends the file."""
         self._writer.close()
 
 

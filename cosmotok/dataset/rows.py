@@ -112,7 +112,7 @@ class RowFile:
         """Adds a row."""
         tokens = row.get("latents", row.get("indices"))
         self._waiting.append(row)
-        self._bytes += len(tokens) * (1 if isinstance(tokens, bytes) else 2)  # type: ignore[arg-type]
+        self._bytes += len(tokens) * (1 if isinstance(tokens, bytes) else 2)
         self.rows += 1
         if len(self._waiting) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._flush()

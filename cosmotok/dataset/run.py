@@ -103,7 +103,7 @@ def tokenize(
     storage = storage_at(output)
     there = manifest_of(storage)
     found = find_sources(sources)
-    options = options or Options()
+    options = options or (Options() if there is None else Options.parse(there.options))
     tokenizer = load(model, options, device)
     fresh = Manifest(
         model=model,
@@ -118,9 +118,9 @@ def tokenize(
         agree(storage.name, there, fresh)
     with storage.held():
         plan = Plan(storage)
+        changes = plan.extend(sources, found, options, renew)
         if there is None:
             write(storage, fresh)
-        changes = plan.extend(sources, found, options, renew)
         forget(storage, plan.retired)
         tasks = plan.tasks()
         records = finished(storage, [task.name for task in tasks])
@@ -179,8 +179,8 @@ class Run:
         if through >= ENOUGH and counts.quarantined > self.most * through:
             self._quarantine()
             raise TooManyBrokenError(
-                f"{self.storage.name}: {counts.quarantined:,} of the first {through:,} inputs cannot be used, more than "
-                f"{self.most:.0%}; {QUARANTINE} there says why, and --most-quarantined allows more"
+                f"{self.storage.name}: {counts.quarantined:,} of the first {through:,} inputs cannot be used, more "
+                f"than {self.most:.0%}; {QUARANTINE} there says why, and --most-quarantined allows more"
             )
 
     def _counts(self) -> Counts:

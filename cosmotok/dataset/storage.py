@@ -122,8 +122,15 @@ class LocalStorage(Storage):
             raise busy_error(self.name) from None
         except OSError as error:
             raise MediaError(f"{self.name}: cannot be written ({error.strerror})") from None
-        with holder:
-            yield
+        try:
+            with holder:
+                yield
+        finally:
+            if set(self.sizes(".plan")) <= {"lock"} and not self.sizes(""):  # nothing came of it
+                with contextlib.suppress(OSError):
+                    lock.unlink(missing_ok=True)
+                    lock.parent.rmdir()
+                    self.folder.rmdir()
 
 
 class RemoteStorage(Storage):

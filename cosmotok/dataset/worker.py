@@ -155,9 +155,13 @@ class Worker:
             SourceLostError: where the sources or the data set cannot be reached.
             MediaError: where the shard cannot be written.
         """
-        with suppress(_NoRowsError), self.storage.create(f"{DATA}/{task.name}.parquet") as file:
-            job = self.job
-            rows = RowFile(file, row_schema(job.spec, job.options.latent_dtype, job.signals))
+        job, shard = self.job, None
+        schema = row_schema(job.spec, job.options.latent_dtype, job.signals)
+        with (
+            suppress(_NoRowsError),
+            self.storage.create(f"{DATA}/{task.name}.parquet") as file,
+            closing(RowFile(file, schema)) as rows,
+        ):
             making = Making(self, rows, list(entries_of(read_entries(self.storage, task))))
             events = making.events(task.part, doomed or {})
             with closing(events if careful else ahead(events)) as coming:
@@ -167,7 +171,7 @@ class Worker:
             rows.close()
             sha256, size = hash_of(file)
             shard = Shard(f"{DATA}/{task.name}.parquet", rows.rows, size, sha256)
-        record = making.record(task, shard if rows.rows else None)
+        record = making.record(task, shard)
         record.write(self.storage)
         return record
 
@@ -199,12 +203,14 @@ class Making:
             if key in doomed:
                 yield End(number, doomed[key])
                 continue
+            place = ""
             try:
-                opening = self.job.sources[part][source].open(key, address)
-                with opening as opened, cut(opened, options.shaping, max_pixels=options.max_pixels) as segments:
+                with self.job.sources[part][source].open(key, address) as opened:
+                    place = str(opened.path)
                     yield Begin(number, {**json.loads(metadata), **opened.metadata}, opened.signals)
-                    for segment in segments:
-                        yield from self._read(number, segment)
+                    with cut(opened, options.shaping, max_pixels=options.max_pixels) as segments:
+                        for segment in segments:
+                            yield from self._read(number, segment)
                 reason = None
             except SourceLostError:
                 raise
@@ -215,7 +221,8 @@ class Making:
                 reason = (
                     f"{type(error).__name__}: {one_line(error, 200)}" if memory is None else f"out of memory{memory}"
                 )
-            yield End(number, reason)
+            # not by a path of this machine: the same data set is the same everywhere
+            yield End(number, reason.replace(place, key) if reason and place else reason)
 
     def _read(self, number: int, segment: Segment) -> Iterator[Clip | Piece]:
         room = max(1, CLIP_BYTES // (3 * segment.height * segment.width))

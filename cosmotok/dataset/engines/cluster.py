@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -49,16 +51,20 @@ class RayEngine(Engine):
         if not tasks:
             return
         mine = not ray.is_initialized()
+        logging.getLogger("ray").setLevel(logging.ERROR)
         if mine:
+            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
             try:
-                ray.init(address=self.address, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+                ray.init(
+                    address=self.address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR
+                )
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise InputError(f"--address {self.address}: no Ray cluster there ({one_line(error, 120)})") from None
         try:
             DataContext.get_current().enable_progress_bars = False
             items = [{"part": task.part, "index": task.index} for task in tasks]
             made = ray.data.from_items(items, override_num_blocks=len(items)).map(
-                ShardMaker,
+                ShardMaker,  # type: ignore[arg-type]
                 fn_constructor_args=(job,),
                 compute=ActorPoolStrategy(min_size=1, max_size=min(self.workers, len(items))),
                 num_cpus=self.cpus,

@@ -1,0 +1,175 @@
+"""The verb for whole collections: tokenize."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cosmotok.cli.app import app
+from cosmotok.cli.options import CONTEXT, DEFAULT_MODEL, Context, Device, Json, MaxPixels, Model, context_of, device_of
+from cosmotok.defaults import MAX_PIXELS
+from cosmotok.printing import say, show
+
+if TYPE_CHECKING:
+    from cosmotok.dataset.engines import Engine
+    from cosmotok.dataset.run import Planned
+    from cosmotok.dataset.worker import Step
+
+Sources = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Folders, patterns, lists (.txt, .csv, .jsonl), WebDataset .tar, Parquet, LeRobot data sets; also at URLs."
+    ),
+]
+
+
+@app.command()
+def tokenize(
+    sources: Sources = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Folder or URL of the data set; one that is there goes on.")
+    ] = None,
+    model: Model = DEFAULT_MODEL,
+    frame_rate: Annotated[float | None, typer.Option(help="Frames per second; by default each input's own.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Fill WxH and cut the rest off; several, as 256x256,320x192: the nearest shape.")
+    ] = None,
+    short_side: Annotated[int | None, typer.Option(help="Pixels of the shorter side.")] = None,
+    segment: Annotated[int | None, typer.Option(help="Frames per row; by default whole videos.")] = None,
+    overlap: Annotated[int, typer.Option(help="Frames that a segment shares with the one before.")] = 0,
+    scenes: Annotated[bool, typer.Option("--scenes", help="Cut where the scene changes.")] = False,
+    min_frames: Annotated[int, typer.Option(help="Leave out shorter segments.")] = 1,
+    min_side: Annotated[int, typer.Option(help="Leave out inputs with a shorter side below this.")] = 1,
+    latent_dtype: Annotated[str, typer.Option(help="Of stored latents: float16, bfloat16 or int8.")] = "float16",
+    batch: Annotated[int, typer.Option(help="Clips of one size that the model takes at once.")] = 1,
+    device: Device = "auto",
+    dtype: Annotated[str, typer.Option(help="That the model computes in: float32, bfloat16 or float16.")] = "float32",
+    precision: Annotated[str, typer.Option(help="float32, or int8: faster on CPUs with AVX-512 VNNI.")] = "float32",
+    attention_context: Context = CONTEXT,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    shard_inputs: Annotated[int, typer.Option(help="Most inputs of a shard, which is what a kill may cost.")] = 1000,
+    engine: Annotated[str, typer.Option(help="local, or ray.")] = "local",
+    workers: Annotated[
+        int, typer.Option(help="Processes, each with the model; 0 for this one alone. Of Ray, at most so many.")
+    ] = 0,
+    threads: Annotated[int | None, typer.Option(help="Of each local worker; by default its share.")] = None,
+    address: Annotated[str | None, typer.Option(help="Of the Ray cluster; auto for this machine's.")] = None,
+    cpus: Annotated[float, typer.Option(help="Of each Ray worker.")] = 1,
+    gpus: Annotated[float, typer.Option(help="Of each Ray worker; 0.25 puts four on one.")] = 0,
+    changed: Annotated[
+        str | None, typer.Option(help="Inputs that changed or vanished: keep their tokens, or renew their shards.")
+    ] = None,
+    most_quarantined: Annotated[float, typer.Option(help="Stop past this share of broken inputs.")] = 0.1,
+    status: Annotated[Path | None, typer.Option(help="Only say how far the data set there is.")] = None,
+    json: Json = False,
+) -> None:
+    """Encode whole collections to a data set of tokens to train on; the same command again goes on."""
+    from cosmotok.dataset.run import status as status_of
+    from cosmotok.errors import InputError
+
+    if status is not None:
+        show(status_of(str(status)), json)
+        return
+    if not sources or output is None:
+        raise InputError("tokenize: expected sources and an output, as in: cosmotok tokenize clips/ -o tokens/")
+    from cosmotok.dataset.options import Options
+    from cosmotok.dataset.run import tokenize as make
+    from cosmotok.dataset.shaping import Shaping
+
+    options = Options(
+        shaping=Shaping.parse(
+            size,
+            frame_rate=frame_rate,
+            short_side=short_side,
+            segment=segment,
+            overlap=overlap,
+            scenes=scenes,
+            min_frames=min_frames,
+            min_side=min_side,
+        ),
+        latent_dtype=latent_dtype,  # type: ignore[arg-type]
+        attention_context=context_of(attention_context),
+        dtype=dtype,
+        precision=None if precision == "float32" else precision,
+        batch=batch,
+        max_pixels=max_pixels,
+        shard_inputs=shard_inputs,
+    )
+    with Report() as report:
+        manifest = make(
+            sources,
+            output,
+            model,
+            options=options,
+            device="cpu" if options.precision == "int8" and device == "auto" else device_of(device),
+            engine=engine_of(engine, workers, threads, address, cpus, gpus),
+            renew=renew_of(changed),
+            most_quarantined=most_quarantined,
+            planned=report.begin,
+            advance=report.advance,
+        )
+    show({"output": output, "model": manifest.model, **asdict(manifest.counts)}, json)
+
+
+def engine_of(
+    name: str, workers: int, threads: int | None, address: str | None, cpus: float, gpus: float
+) -> Engine | None:
+    """The engine that the options ask for; None for this process."""
+    from cosmotok.dataset.engines import Processes, RayEngine
+    from cosmotok.errors import InputError
+
+    if name not in ("local", "ray"):
+        raise InputError(f"--engine {name}: expected local or ray")
+    if name == "ray":
+        if threads is not None:
+            raise InputError("--threads: is for local workers; of Ray's, --cpus says how much each one gets")
+        return RayEngine(address, max(1, workers), cpus, gpus)
+    if address is not None or cpus != 1 or gpus:
+        raise InputError("--address, --cpus, --gpus: are for --engine ray")
+    if not workers and threads is not None:
+        raise InputError("--threads: is for workers of their own; give --workers as well")
+    return Processes(workers, threads) if workers else None
+
+
+def renew_of(text: str | None) -> bool | None:
+    from cosmotok.errors import InputError
+
+    if text not in (None, "keep", "renew"):
+        raise InputError(f"--changed {text}: expected keep or renew")
+    return None if text is None else text == "renew"
+
+
+class Report:
+    """A line on what was found, then the progress."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+        self.frames = self.tokens = 0
+
+    def __enter__(self) -> Report:
+        return self
+
+    def begin(self, found: Planned) -> None:
+        """What there is to do."""
+        from cosmotok.progress import Progress
+
+        changes = f"; {found.changes}" if str(found.changes) else ""
+        say(f"{found.inputs:,} inputs, {found.done:,} of them done before{changes}")
+        self.bar = Progress("tokenizing", (found.inputs - found.done) or None, "inputs").__enter__()
+
+    def advance(self, step: Step) -> None:
+        """Some of it was done."""
+        if self.bar is not None and (step.inputs or step.frames or step.tokens):
+            self.frames += step.frames
+            self.tokens += step.tokens
+            seconds = max(self.bar.seconds, 1e-6)
+            self.bar.advance(
+                step.inputs, f"{self.frames / seconds:,.0f} frames/s, {self.tokens / seconds:,.0f} tokens/s"
+            )
+
+    def __exit__(self, *error: Any) -> None:
+        if self.bar is not None:
+            self.bar.__exit__(*error)

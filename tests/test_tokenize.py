@@ -1,0 +1,388 @@
+"""`cosmotok tokenize`: right, restartable, the same on every engine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cosmotok import Tokenizer
+from cosmotok.dataset import worker as worker_module
+from cosmotok.dataset.engines import Processes, RayEngine
+from cosmotok.dataset.hashing import hashes
+from cosmotok.dataset.manifest import Manifest
+from cosmotok.dataset.options import Options
+from cosmotok.dataset.run import TooManyBrokenError, status, tokenize
+from cosmotok.dataset.schema import unpack
+from cosmotok.dataset.shaping import Shaping
+from cosmotok.dataset.sources import Entry, Opened, Source, in_batches
+from cosmotok.dataset.storage import storage_at
+from cosmotok.errors import InputError
+from cosmotok.media import VideoWriter, open_media, write_image
+
+MODEL = "dv4x8x8-tiny"
+SMALL = Options(shaping=Shaping(size=(64, 48), segment=9), shard_inputs=2)
+
+
+def write_clip(path: Path, seed: int, frames: int = 20, width: int = 80, height: int = 64) -> None:
+    rng = np.random.default_rng(seed)
+    grid = np.linspace(0, 6, width)[None, :, None] + np.linspace(0, 4, height)[:, None, None] + rng.uniform(0, 6, 3)
+    with VideoWriter(path, width=width, height=height, frame_rate=Fraction(12)) as writer:
+        for number in range(frames):
+            writer.write(((np.sin(grid + 0.3 * number) + 1) * 127).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    for seed in range(5):
+        write_clip(folder / f"{seed}.mp4", seed, frames=12 + 5 * seed)
+    write_image(folder / "photo.png", np.full((70, 90, 3), 120, np.uint8))
+    (folder / "photo.txt").write_text("a grey wall")
+    return folder
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Hash of each file of a data set."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "lock"]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def rows_of(folder: Path) -> list[dict]:
+    manifest = Manifest.parse((folder / "manifest.json").read_text(), "manifest")
+    return [row for shard in manifest.shards for row in pq.read_table(folder / shard.name).to_pylist()]
+
+
+@pytest.fixture(scope="module")
+def made(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("made") / "tokens"
+    tokenize([str(clips)], str(output), MODEL, options=SMALL)
+    return output
+
+
+def test_rows_hold_the_tokens_of_their_segments(made: Path, clips: Path) -> None:
+    tokenizer = Tokenizer.from_pretrained(MODEL)
+    rows = rows_of(made)
+    lengths = {f"{seed}.mp4": 12 + 5 * seed for seed in range(5)} | {"photo.png": 1}
+    for name, length in lengths.items():
+        mine = [row for row in rows if row["key"].endswith(name)]
+        assert [row["segment"] for row in mine] == list(range(-(-length // 9)))
+        assert sum(row["frames"] for row in mine) == length
+        assert [row["first_frame"] for row in mine] == list(range(0, length, 9))
+    row = next(row for row in rows if row["key"].endswith("3.mp4") and row["segment"] == 1)
+    with open_media(clips / "3.mp4", size=(64, 51)) as reader:  # 80x64 that fills 64x48
+        frames = np.stack([frame.pixels for frame in reader])[9:18, 1:49]
+    video = torch.from_numpy(frames).permute(3, 0, 1, 2)[None]
+    assert torch.equal(unpack(row, tokenizer.spec, "float16"), tokenizer.encode(video)[0])
+    assert row["start"] == pytest.approx(9 / 12)
+    assert (row["width"], row["height"], row["original_width"], row["original_height"]) == (64, 48, 80, 64)
+    photo = next(row for row in rows if row["key"].endswith("photo.png"))
+    assert photo["caption"] == "a grey wall" and photo["frame_rate"] is None
+
+
+def test_counts_add_up_and_the_manifest_has_the_hashes(made: Path) -> None:
+    manifest = Manifest.parse((made / "manifest.json").read_text(), "manifest")
+    counts = manifest.counts
+    assert manifest.complete and counts.planned == counts.done + counts.quarantined == 6
+    rows = rows_of(made)
+    assert counts.rows == len(rows) and counts.frames == sum(row["frames"] for row in rows)
+    assert counts.tokens == sum(len(row["indices"]) for row in rows)
+    for shard in manifest.shards:
+        data = (made / shard.name).read_bytes()
+        assert (hashlib.sha256(data).hexdigest(), len(data)) == (shard.sha256, shard.bytes)
+
+
+def test_libraries_read_it_as_it_is(made: Path) -> None:
+    datasets, duckdb = pytest.importorskip("datasets"), pytest.importorskip("duckdb")
+    pattern = str(made / "data" / "*.parquet")
+    loaded = datasets.load_dataset("parquet", data_files=pattern, split="train", cache_dir=str(made.parent / "cache"))
+    assert len(loaded) == len(rows_of(made))
+    assert list(loaded[0]["indices"]) == rows_of(made)[0]["indices"]
+    assert duckdb.sql(f"SELECT sum(len(indices)) FROM '{pattern}'").fetchall()[0][0] == sum(
+        len(row["indices"]) for row in rows_of(made)
+    )
+
+
+def test_processes_make_the_same(made: Path, clips: Path, tmp_path: Path) -> None:
+    tokenize([str(clips)], str(tmp_path / "two"), MODEL, options=SMALL, engine=Processes(2, 1))
+    assert content(tmp_path / "two") == content(made)
+
+
+def test_ray_makes_the_same(made: Path, clips: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    tokenize([str(clips)], str(tmp_path / "ray"), MODEL, options=SMALL, engine=RayEngine(workers=2, cpus=0.5))
+    assert content(tmp_path / "ray") == content(made)
+
+
+def test_an_object_store_holds_the_same(made: Path, clips: Path) -> None:
+    pytest.importorskip("fsspec")
+    url = "memory://bucket/tokens"
+    tokenize([str(clips)], url, MODEL, options=SMALL)
+    there = storage_at(url)
+    for name, expected in content(made).items():
+        assert hashlib.sha256(there.read(name)).hexdigest() == expected, name
+    assert not there.sizes(".plan").get("lock")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8"])
+def test_latents_come_with_their_statistics(clips: Path, tmp_path: Path, dtype: str) -> None:
+    options = Options(shaping=Shaping(size=(64, 48), segment=9), latent_dtype=dtype, shard_inputs=2)  # type: ignore[arg-type]
+    manifest = tokenize([str(clips)], str(tmp_path / "out"), "cv4x8x8-tiny", options=options)
+    latents = [unpack(row, manifest.spec, manifest.latent_dtype).flatten(1) for row in rows_of(tmp_path / "out")]
+    every = torch.cat(latents, 1)
+    assert manifest.statistics is not None
+    torch.testing.assert_close(torch.tensor(manifest.statistics.mean), every.mean(1), atol=0.02, rtol=0.02)
+    torch.testing.assert_close(torch.tensor(manifest.statistics.std), every.std(1), atol=0.02, rtol=0.02)
+
+
+def test_long_videos_are_streams_with_the_same_tokens(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Options(shaping=Shaping(size=(64, 48)))
+    tokenize([str(clips / "4.mp4")], str(tmp_path / "stream"), MODEL, options=whole)
+    longer = Options(shaping=Shaping(size=(64, 48), segment=32))
+    tokenize([str(clips / "4.mp4")], str(tmp_path / "clip"), MODEL, options=longer)
+    (stream,), (clip,) = rows_of(tmp_path / "stream"), rows_of(tmp_path / "clip")
+    assert stream == clip
+    monkeypatch.setattr(worker_module, "CLIP_BYTES", 1)
+    tokenize([str(clips / "4.mp4")], str(tmp_path / "again"), MODEL, options=longer)
+    assert rows_of(tmp_path / "again") == [clip]
+
+
+# Going on ----------------------------------------------------------------------------------------------------------
+
+
+def command(clips: Path, output: Path, *more: str) -> list[str]:
+    shape = ["--segment", "9", "--size", "64x48", "--shard-inputs", "2", "-m", MODEL]
+    return [sys.executable, "-m", "cosmotok", "tokenize", str(clips), "-o", str(output), *shape, *more]
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_kills_leave_no_trace(made: Path, clips: Path, tmp_path: Path, workers: str) -> None:
+    kills(made, clips, tmp_path, workers, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_twenty_kills_leave_no_trace(made: Path, clips: Path, tmp_path: Path, workers: str) -> None:
+    kills(made, clips, tmp_path, workers, 20)
+
+
+def kills(made: Path, clips: Path, tmp_path: Path, workers: str, count: int) -> None:
+    """Kills runs at random moments, and compares what the last one leaves with an undisturbed one's."""
+    rng = random.Random(workers)
+    output = tmp_path / "out"
+    more = ["--workers", workers, "--threads", "1"] if workers != "0" else []
+    for _ in range(count):
+        process = subprocess.Popen(
+            command(clips, output, *more), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            process.wait(rng.uniform(1, 9))
+            break
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    subprocess.run(command(clips, output, *more), check=True, capture_output=True)
+    assert {k: v for k, v in content(output).items() if not k.endswith(".part")} == content(made)
+
+
+def test_what_is_done_is_not_done_again(made: Path, clips: Path, tmp_path: Path) -> None:
+    import shutil
+
+    output = tmp_path / "out"
+    shutil.copytree(made, output)
+    before = {path: path.stat().st_mtime_ns for path in (output / "data").iterdir()}
+    lost = sorted(before)[0]
+    lost.unlink()
+    steps = []
+    tokenize([str(clips)], str(output), MODEL, options=SMALL, advance=steps.append)
+    assert sum(step.inputs for step in steps) == 2
+    assert content(output) == content(made)
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path != lost)
+
+
+def test_new_inputs_are_added_and_changed_ones_are_named(clips: Path, tmp_path: Path) -> None:
+    import shutil
+
+    source, output = tmp_path / "clips", tmp_path / "out"
+    shutil.copytree(clips, source)
+    tokenize([str(source)], str(output), MODEL, options=SMALL)
+    first = {row["key"]: row["indices"] for row in rows_of(output)}
+    write_clip(source / "new.mp4", 9)
+    manifest = tokenize([str(source)], str(output), MODEL, options=SMALL)
+    assert manifest.counts.planned == 7 and {row["key"] for row in rows_of(output)} == {*first, f"{source}/new.mp4"}
+    write_clip(source / "1.mp4", 77, frames=30)
+    (source / "2.mp4").unlink()
+    with pytest.raises(InputError, match=r"1 changed \(.*1\.mp4\), 1 vanished \(.*2\.mp4\); --changed keep"):
+        tokenize([str(source)], str(output), MODEL, options=SMALL)
+    kept = tokenize([str(source)], str(output), MODEL, options=SMALL, renew=False)
+    assert kept.counts.planned == 7
+    renewed = tokenize([str(source)], str(output), MODEL, options=SMALL, renew=True)
+    assert renewed.complete and renewed.counts.planned == renewed.counts.done == 6
+    rows = rows_of(output)
+    assert {row["key"] for row in rows} == {*first, f"{source}/new.mp4"} - {f"{source}/2.mp4"}
+    assert sum(row["frames"] for row in rows if row["key"].endswith("1.mp4")) == 30
+    assert len(list((output / "data").iterdir())) == len(renewed.shards)
+    assert tokenize([str(source)], str(output), MODEL, options=SMALL) == renewed
+
+
+def test_another_model_or_option_is_refused(made: Path, clips: Path) -> None:
+    with pytest.raises(InputError, match=r"made otherwise \(model: dv4x8x8-tiny .* not dv8x16x16-tiny"):
+        tokenize([str(clips)], str(made), "dv8x16x16-tiny", options=SMALL)
+    other = Options(shaping=Shaping(size=(64, 48), segment=17), shard_inputs=2)
+    with pytest.raises(InputError, match=r"shaping\.segment: 9, not 17"):
+        tokenize([str(clips)], str(made), MODEL, options=other)
+
+
+def test_a_folder_of_something_else_is_refused(clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(InputError, match=r"holds other files, such as thesis\.tex"):
+        tokenize([str(clips)], str(tmp_path), MODEL, options=SMALL)
+
+
+def test_nothing_found_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError):
+        tokenize([str(tmp_path / "empty")], str(tmp_path / "out"), MODEL, options=SMALL)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "url"])
+def test_two_runs_on_one_output_are_refused(clips: Path, tmp_path: Path, kind: str) -> None:
+    output = str(tmp_path / "out") if kind == "folder" else "memory://busy/tokens"
+    with storage_at(output).held(), pytest.raises(InputError, match="another run is writing"):
+        tokenize([str(clips)], output, MODEL, options=SMALL)
+
+
+def test_status_of_a_run_from_outside(made: Path, clips: Path, tmp_path: Path) -> None:
+    found = status(str(made))
+    assert not found.running and found.planned == found.done == 6 and found.shards == found.shards_done == 3
+    process = subprocess.Popen(command(clips, tmp_path / "out"), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    seen = []
+    while process.poll() is None:
+        if (tmp_path / "out" / "manifest.json").exists():
+            seen.append(status(str(tmp_path / "out")))
+        time.sleep(0.2)
+    assert process.returncode == 0 and seen and all(each.planned == 6 for each in seen)
+
+
+# Broken inputs -----------------------------------------------------------------------------------------------------
+
+
+def test_broken_inputs_are_quarantined_and_too_many_stop_the_run(clips: Path, tmp_path: Path) -> None:
+    import shutil
+
+    source = tmp_path / "clips"
+    shutil.copytree(clips, source)
+    whole = (source / "3.mp4").read_bytes()
+    (source / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    (source / "junk.png").write_bytes(b"no image")
+    options = Options(shaping=Shaping(size=(64, 48), segment=9), shard_inputs=3)
+    manifest = tokenize([str(source)], str(tmp_path / "out"), MODEL, options=options, most_quarantined=0.5)
+    counts = manifest.counts
+    assert (counts.planned, counts.done, counts.quarantined) == (8, 6, 2)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()]
+    assert {Path(line["key"]).name for line in lines} == {"cut.mp4", "junk.png"} and all(
+        line["reason"] for line in lines
+    )
+    assert not {Path(row["key"]).name for row in rows_of(tmp_path / "out")} & {"cut.mp4", "junk.png"}
+    with pytest.raises(TooManyBrokenError, match=r"2 of 8 inputs cannot be used, more than 10%"):
+        tokenize([str(source)], str(tmp_path / "strict"), MODEL, options=options)
+    for number in range(20):
+        (source / f"a{number:02}.png").write_bytes(b"no image")
+    with pytest.raises(TooManyBrokenError, match="of the first"):
+        tokenize([str(source)], str(tmp_path / "many"), MODEL, options=options)
+    assert not Manifest.parse((tmp_path / "many" / "manifest.json").read_text(), "m").complete
+
+
+def test_too_short_inputs_count_as_filtered(clips: Path, tmp_path: Path) -> None:
+    options = Options(shaping=Shaping(size=(64, 48), segment=9, min_frames=9), shard_inputs=2)
+    manifest = tokenize([str(clips)], str(tmp_path / "out"), MODEL, options=options)
+    assert manifest.counts.done == 6 and manifest.counts.filtered == 1
+    assert all(row["frames"] == 9 for row in rows_of(tmp_path / "out"))
+
+
+def test_a_batch_that_fills_the_memory_is_tried_clip_by_clip(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = Tokenizer.encode
+
+    def small(self: Tokenizer, video: torch.Tensor, **more: object) -> torch.Tensor:
+        if video.shape[0] > 1 or video.shape[2] == 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 123000000 bytes.")
+        return encode(self, video, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Tokenizer, "encode", small)
+    options = Options(shaping=Shaping(size=(64, 48), segment=9), batch=4)
+    manifest = tokenize([str(clips)], str(tmp_path / "out"), MODEL, options=options, most_quarantined=0.5)
+    assert (manifest.counts.done, manifest.counts.quarantined) == (5, 1)  # the photo alone
+    assert "out of memory (0.1 GB asked for)" in (tmp_path / "out" / "quarantine.jsonl").read_text()
+
+
+def test_batches_hold_what_single_clips_hold(made: Path, clips: Path, tmp_path: Path) -> None:
+    options = Options(shaping=Shaping(size=(64, 48), segment=9), shard_inputs=2, batch=3)
+    tokenize([str(clips)], str(tmp_path / "out"), MODEL, options=options)
+    pairs = list(zip(rows_of(made), rows_of(tmp_path / "out"), strict=True))
+    same = [np.mean(np.equal(a["indices"], b["indices"])) for a, b in pairs]
+    assert all(a["key"] == b["key"] for a, b in pairs) and min(same) > 0.99
+
+
+@dataclass(frozen=True)
+class Deadly(Source):
+    """A clip that kills whoever reads it, between two that do not."""
+
+    folder: str
+
+    def entries(self):  # type: ignore[no-untyped-def]
+        names = ["0.mp4", "deadly", "1.mp4"]
+        return in_batches(Entry(name, "1", name, 0) for name in names)
+
+    @contextmanager
+    def open(self, key: str, address: str):  # type: ignore[no-untyped-def]
+        if address == "deadly":
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield Opened(Path(self.folder) / address)
+
+
+def test_an_input_that_kills_its_worker_is_left_out(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cosmotok.dataset import run
+
+    monkeypatch.setattr(run, "find_sources", lambda names: [Deadly(names[0])])
+    manifest = tokenize(
+        [str(clips)], str(tmp_path / "out"), MODEL, options=SMALL, engine=Processes(1), most_quarantined=0.5
+    )
+    assert (manifest.counts.done, manifest.counts.quarantined) == (2, 1)
+    assert "killed twice" in (tmp_path / "out" / "quarantine.jsonl").read_text()
+
+
+# Hashes ------------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.text(max_size=12), unique=True, min_size=1, max_size=60), st.data())
+def test_hashes_tell_texts_apart_wherever_they_stand(texts: list[str], data: st.DataObject) -> None:
+    found = hashes(pa.array(texts))
+    assert len(set(found.tolist())) == len(texts)
+    start = data.draw(st.integers(0, len(texts) - 1))
+    assert np.array_equal(hashes(pa.array(["before", *texts]).slice(1 + start)), found[start:])
+    order = data.draw(st.permutations(range(len(texts))))
+    assert np.array_equal(hashes(pa.array([texts[i] for i in order])), found[list(order)])
