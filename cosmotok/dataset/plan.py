@@ -37,6 +37,8 @@ COLUMNS = pa.schema(
 )
 """`hash` is of key and stamp together: whether an input is the one that it was."""
 ABOUT = b"cosmotok"
+BUFFER = 1 << 20
+"""Bytes of a part that are written at a time."""
 NAMED = 3
 """Keys that a message names."""
 
@@ -268,7 +270,10 @@ class _PartWriter:
         self._options = options
         self._waiting: list[pa.Table] = []
         self._rows, self._bytes = 0, 0
-        self._writer = pq.ParquetWriter(file, COLUMNS, compression="zstd")
+        self._buffer = io.BufferedWriter(file, BUFFER)
+        self._writer = pq.ParquetWriter(
+            self._buffer, COLUMNS, compression="zstd", use_dictionary=False, write_statistics=False
+        )
 
     def write(self, table: pa.Table) -> None:
         """Adds entries; whole shards are written."""
@@ -301,8 +306,9 @@ class _PartWriter:
         self._writer.add_key_value_metadata({ABOUT: json.dumps(about).encode()})
 
     def close(self) -> None:
-        """Ends the file."""
+        """Ends the file, which is the caller's to close."""
         self._writer.close()
+        self._buffer.detach()
 
 
 class _NothingNewError(Exception):
