@@ -29,10 +29,12 @@ VERBS = {
 """Of the command's help, by topic."""
 PANELS = {
     "Model": {"model", "models", "variant", "precision", "fit", "weights", "revision", "recipe", "config", "baseline"},
-    "Source": {"frames", "size", "max_pixels", "data", "reference", "reconstruction"},
+    "Source": {"frames", "size", "max_pixels", "data", "reference", "reconstruction", "changed", "most_quarantined"},
+    "Clips": {"frame_rate", "short_side", "segment", "overlap", "scenes", "min_frames", "min_side"},
+    "Workers": {"engine", "workers", "address", "cpus", "gpus", "shard_inputs"},
     "Measuring": {"protocol", "metrics", "lpips_weights", "inception_weights", "i3d_weights", "rounds"},
-    "Computing": {"device", "dtype", "attention_context", "threads", "jobs"},
-    "Output": {"output", "side_by_side", "latent_dtype", "json", "plot", "resume", "dry_run", "check_data"},
+    "Computing": {"device", "dtype", "attention_context", "batch", "threads", "jobs"},
+    "Output": {"output", "side_by_side", "latent_dtype", "status", "json", "plot", "resume", "dry_run", "check_data"},
 }
 """Of a verb's help: its options by topic."""
 
