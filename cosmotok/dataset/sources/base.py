@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -63,8 +63,10 @@ class Opened:
 class Source(ABC):
     """A place that images and videos come from. It can be sent to the process that opens its entries."""
 
-    signals: ClassVar[Mapping[str, tuple[int, ...]]] = {}
-    """Shape, for one frame, of each signal that comes with the frames; the same for all entries."""
+    @property
+    def signals(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape, for one frame, of each signal that comes with the frames; the same for all entries."""
+        return {}
 
     @abstractmethod
     def entries(self) -> Iterator[pa.RecordBatch]:

@@ -12,6 +12,7 @@ from cosmotok.config import suggest
 from cosmotok.dataset.sources.base import Source
 from cosmotok.dataset.sources.columns import Columns
 from cosmotok.dataset.sources.files import HELD, Files
+from cosmotok.dataset.sources.lerobot import INFO, find_robots
 from cosmotok.dataset.sources.lists import LISTS, ListFile
 from cosmotok.dataset.sources.names import is_url, joined, label_of, suffix_of
 from cosmotok.dataset.sources.places import place_of
@@ -61,6 +62,8 @@ def _named(name: str, columns: Columns) -> list[Source]:
     except MediaError as error:
         raise InputError(str(error)) from None
     if kind == "folder":
+        if place.kind(joined(path, INFO)) == "file":
+            return [find_robots(name, path)]
         return [Files(name, path, "folder", columns)]
     if kind == "file":
         return [ListFile(name, path, columns) if suffix_of(path) in LISTS else Files(name, path, "file", columns)]

@@ -45,6 +45,9 @@ def _members(name: str, column: pa.Array) -> pa.Array:
             return pc.binary_join_element_wise(start + '"', escaped, '"', "")
     elif pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return pc.binary_join_element_wise(start, column.cast(pa.string()), "")
+    elif pa.types.is_float64(kind):
+        finite = pc.if_else(pc.is_finite(column), column, None).to_pylist()
+        return pa.array([None if number is None else start + repr(number) for number in finite], pa.string())
     texts = [None if value is None else start + json_of(value) for value in map(plain, column.to_pylist())]
     return pa.array(texts, pa.string())
 

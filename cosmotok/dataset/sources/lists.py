@@ -126,35 +126,42 @@ class ListFile(Source):
 
     def _objects(self, file: IO[bytes]) -> Iterator[pa.Table]:
         for first, lines in _lines(file, self.name):
-            rows = []
-            for number, line in enumerate(lines, first):
-                if not line.strip():
-                    continue
-                try:
-                    row = parsed(line)
-                    if not isinstance(row, dict):
-                        raise ValueError(f"expected an object, got {one_line(row, 40)}")
-                except ValueError as error:
-                    raise InputError(f"{self.name}, line {number}: no JSON ({one_line(error, 120)})") from None
-                rows.append(row)
-            if rows:
-                yield self._of_rows(rows)
+            table = _simple(lines)
+            if table is None:
+                table = self._of_rows(list(self._parsed(first, lines)))
+            if table.num_rows:
+                yield table
+
+    def _parsed(self, first: int, lines: list[bytes]) -> Iterator[dict[str, Any]]:
+        """The objects of lines that begin with number `first`."""
+        for number, line in enumerate(lines, first):
+            if not line.strip():
+                continue
+            try:
+                row = parsed(line)
+                if not isinstance(row, dict):
+                    raise ValueError(f"expected an object, got {one_line(row, 40)}")
+            except ValueError as error:
+                raise InputError(f"{self.name}, line {number}: no JSON ({one_line(error, 120)})") from None
+            yield row
 
     def _of_rows(self, rows: list[dict[str, Any]]) -> pa.Table:
+        """What is in objects of any shape."""
+        if not rows:
+            return pa.table({})
         media, caption = self.columns.chosen(self.name, dict.fromkeys(name for row in rows for name in row))
         known = {name: [_text(row.pop(name, None)) for row in rows] for name in (media, "bytes", "stamp")}
         captions = [_text(row.pop(caption, None)) if caption else None for row in rows]
-        for row, text in zip(rows, captions, strict=True):
-            if text is not None:
-                row["caption"] = text
-        rest = [json_of({name: value for name, value in row.items() if value is not None}) for row in rows]
+        told = ({"caption": text, **row} for text, row in zip(captions, rows, strict=True))
+        rest = [json_of({name: value for name, value in each.items() if value is not None}) for each in told]
         return pa.table({**{name: pa.array(values, pa.string()) for name, values in known.items()}, REST: rest})
 
     def _entries(self, table: pa.Table, row: int) -> Iterator[pa.RecordBatch]:
         """Of a block of rows that begins with number `row`, from 0."""
         columns = {name: table[name].combine_chunks() for name in table.column_names}
+        columns = {name: column for name, column in columns.items() if not pa.types.is_null(column.type)}
         media, caption = self.columns.chosen(self.name, [name for name in columns if name != REST])
-        keys, paths = self._places(columns.pop(media), row)
+        keys, paths = self._places(columns.pop(media).cast(pa.string()), row)
         stamps, sizes = columns.pop("stamp", None), columns.pop("bytes", None)
         sizes = None if sizes is None else self._whole(sizes, row)
         if REST in columns:
@@ -202,6 +209,7 @@ class ListFile(Source):
             ) from None
 
 
+SIMPLE = {pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.null()}
 REST = "\0rest"
 """Column of what is JSON already."""
 
@@ -220,6 +228,18 @@ def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, list[bytes]]]:
         number += len(lines)
     if rest:
         yield number, [rest.removeprefix(b"\xef\xbb\xbf") if number == 1 else rest]
+
+
+def _simple(lines: list[bytes]) -> pa.Table | None:
+    """The columns of objects of text and numbers alone, ten times as fast; None where there is anything else."""
+    from pyarrow.json import ReadOptions, read_json
+
+    block = b"\n".join(lines) + b"\n"
+    try:
+        table = read_json(io.BytesIO(block), ReadOptions(use_threads=False, block_size=len(block)))
+    except (pa.ArrowException, UnicodeDecodeError):
+        return None
+    return table if table.num_columns <= MOST_COLUMNS and {*table.schema.types} <= SIMPLE else None
 
 
 def _text(value: Any) -> str | None:
@@ -242,7 +262,7 @@ def _facts(paths: pa.Array, stamps: pa.Array | None, sizes: pa.Array | None) -> 
         sizes = pa.array([size for _, size in found], pa.int64()) if sizes is None else sizes
     if sizes is None:
         sizes = pa.repeat(pa.scalar(0, pa.int64()), len(paths))
-    return pc.fill_null(stamps, ""), sizes
+    return pc.fill_null(stamps.cast(pa.string()), ""), sizes
 
 
 def _stat(path: str) -> tuple[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -86,8 +87,8 @@ class Remote(Place):
     def reading(self, path: str) -> Iterator[IO[bytes]]:
         fs, inner = _system(path)
         file = _patiently(path, lambda: fs.open(inner, "rb", block_size=PAGE, cache_type="readahead"))
-        with file:
-            yield Patient(path, file)  # type: ignore[misc]
+        with file, io.BufferedReader(Patient(path, file), PAGE) as reader:
+            yield reader
 
     @contextlib.contextmanager
     def local(self, path: str) -> Iterator[Path]:
@@ -97,26 +98,34 @@ class Remote(Place):
             yield copy
 
 
-class Patient:
+class Patient(io.RawIOBase):
     """A remote file whose reads are tried again."""
 
     def __init__(self, path: str, file: Any) -> None:
         self._path, self._file = path, file
 
-    def read(self, count: int = -1) -> bytes:
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def readinto(self, buffer: Any) -> int:
         position = self._file.tell()
 
-        def once() -> bytes:
+        def read() -> bytes:
             self._file.seek(position)
-            return self._file.read(count)
+            return bytes(self._file.read(len(buffer)))
 
-        return _patiently(self._path, once)
-
-    def readline(self, count: int = -1) -> bytes:
-        return self._file.readline(count)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
+        content = _patiently(self._path, read)
+        buffer[: len(content)] = content
+        return len(content)
 
 
 def _system(url: str) -> tuple[Any, str]:
