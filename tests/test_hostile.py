@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from trials import Trials, fault_labels, stock
 from verbs import VERBS
 from worlds import make_world
 
+import cosmotok.cli
 from cosmotok.errors import CosmotokError
 from cosmotok.training.checkpoints import Checkpoints
 from cosmotok.writing.system import Calls, calls
@@ -148,3 +150,29 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (130, "stopped; nothing half-written is left\n")
+
+
+ARGUMENTS = {
+    "convert cv4x8x8-tiny out --revision y": "only models on the Hub have a --revision",
+    "convert klt:4x8x8:16 out": "convert takes a Cosmos tokenizer",
+    "convert diffusers:Wan out": "convert takes a Cosmos tokenizer",
+    "stats . -m h264": "a codec, not a tokenizer",
+    "convert cv4x8x8-tiny ''": "an argument: expected a value",
+    "reconstruct ''": "an argument: expected a value",
+    "reconstruct x.png --precision ''": "--precision: expected a value",
+    "reconstruct x.png -o ''": "-o: expected a value",
+    "encode x.png --size=": "--size: expected a value",
+}
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS)
+def test_arguments_that_would_be_ignored(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["cosmotok", *shlex.split(arguments)])
+    with pytest.raises(SystemExit) as end:
+        cosmotok.cli.main()
+    assert end.value.code != 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert ARGUMENTS[arguments] in lines[0]
+    assert not list(tmp_path.iterdir())

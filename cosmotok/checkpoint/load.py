@@ -10,7 +10,7 @@ from cosmotok.checkpoint.contents import Checkpoint
 from cosmotok.checkpoint.files import CONFIG_FILE
 from cosmotok.checkpoint.reference_files import Weights
 from cosmotok.config import ModelEntry, TokenizerConfig, find_model
-from cosmotok.errors import CheckpointError, ConfigError, UnknownModelError
+from cosmotok.errors import CheckpointError, ConfigError, InputError, UnknownModelError
 from cosmotok.paths import model_path
 
 __all__ = ["is_model", "load_checkpoint", "load_config"]
@@ -38,15 +38,18 @@ def load_checkpoint(
         UnknownModelError: where nothing goes by that name; suggests the nearest.
         CheckpointError: where the weights are damaged, unsafe, ambiguous or do not fit their config.
         ConfigError: where `variant` contradicts what the model says of itself.
+        InputError: for a revision of a model that is not on the Hub.
     """
     if variant is not None:
         variant = find_model(variant).name
     path = model_path(name)
+    entry = None if path.exists() else known_by_name(name)
+    if path.exists() or (entry is not None and entry.bundled):
+        refuse_revision(name, revision)
     if path.is_dir():
         return read_folder(path, variant, weights, values)
     if path.exists():
         return read_file(path, variant, weights, values)
-    entry = known_by_name(name)
     if entry is not None and entry.bundled:
         return as_variant(native.read_folder(BUNDLED / entry.name, values), variant)
     if entry is not None:
@@ -75,7 +78,7 @@ def load_config(
     path = model_path(name)
     entry = None if path.exists() else known_by_name(name)
     if path.exists() or (entry is not None and entry.bundled):
-        return load_checkpoint(name, variant=variant, values=False).config
+        return load_checkpoint(name, variant=variant, revision=revision, values=False).config
     if entry is not None:
         return checked(entry.config, str(name), variant)
     from cosmotok.checkpoint import hub
@@ -85,6 +88,12 @@ def load_config(
     if native.is_native_folder(folder):
         return checked(native.read_config(folder), repo, variant)
     return read_folder(folder, variant, "auto", values=False, names=(repo,)).config
+
+
+def refuse_revision(name: str | os.PathLike[str], revision: str | None) -> None:
+    """Raises InputError for a revision of what is here, which would be ignored."""
+    if revision is not None:
+        raise InputError(f"{name}: is here, and only models on the Hub have a --revision; leave it out")
 
 
 def known_by_name(name: str | os.PathLike[str]) -> ModelEntry | None:

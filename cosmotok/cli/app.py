@@ -7,12 +7,12 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from cosmotok.errors import CosmotokError, out_of_memory
+from cosmotok.errors import CosmotokError, InputError, out_of_memory
 from cosmotok.printing import say
 
 __all__ = ["app", "main"]
@@ -98,6 +98,7 @@ def main(stopped: Callable[[], bool] = lambda: False) -> None:
         with warnings.catch_warnings():
             if not sys.warnoptions:
                 warnings.simplefilter("ignore")  # of libraries, about their own insides
+            refuse_empty(sys.argv[1:])
             code = command(debug.append)(prog_name="cosmotok", standalone_mode=False)
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -109,6 +110,14 @@ def main(stopped: Callable[[], bool] = lambda: False) -> None:
         code = INTERRUPTED
         say("stopped; nothing half-written is left")
     sys.exit(code)
+
+
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Raises InputError for an argument without text: nothing takes one, and as a path it would be this folder."""
+    for before, text in zip(("", *arguments), arguments, strict=False):
+        name = before if before.startswith("--") or before in ("-m", "-o") else "an argument"
+        if not text or (text.startswith("--") and text.endswith("=")):
+            raise InputError(f"{text.rstrip('=') or name}: expected a value, got an empty text")
 
 
 def refuse(error: Exception) -> int:

@@ -72,9 +72,13 @@ def convert(
     """Convert a model from any known format to another, bit for bit."""
     from cosmotok.checkpoint.convert import convert_model
     from cosmotok.errors import InputError
+    from cosmotok.families import FAMILIES, family_of
 
     if weights not in ("auto", "plain", "averaged"):
         raise InputError(f"--weights {weights}: expected auto, plain or averaged")
+    family = family_of(source)
+    if family is not FAMILIES["cosmos"]:
+        raise InputError(f"{source}: convert takes a Cosmos tokenizer, and this is {family.title}")
     chosen: Any = weights
     show(convert_model(source, target, to, variant=variant, weights=chosen, revision=revision), json)
 

@@ -57,8 +57,12 @@ def load(
     fit: Path | None = None,
 ) -> BaseTokenizer:
     """The tokenizer of any family, where and as what the options say."""
+    from cosmotok.baselines import is_codec
+    from cosmotok.errors import InputError
     from cosmotok.families import find
 
+    if is_codec(model) and not Path(model).exists():
+        raise InputError(f"{model}: a codec, not a tokenizer; `cosmotok evaluate` and `cosmotok compare` measure it")
     place = "cpu" if device == "auto" and precision == "int8" else device_of(device)
     found = find(model, variant=variant, precision=None if precision == "float32" else precision, fit=fit)
     return found.load(place, dtype_of(dtype, place))
