@@ -71,6 +71,11 @@ def test_info_and_stats(run, clip):
     assert len(found["mean"]) == 3 and found["positions"] == 7 * 6 * 8
 
 
+def test_tokenize(run, clip, tmp_path):
+    found = run("tokenize", clip.parent, "-m", "toy:4", "-o", tmp_path / "tokens")
+    assert (found["done"], found["rows"], found["tokens"]) == (1, 1, 7 * 6 * 8)
+
+
 def test_evaluate_and_compare(run, clip, tmp_path):
     Image.fromarray(waves(1, 24, 24)[0]).save(clip.with_name("photo.png"))
     one = run("evaluate", "-m", "toy:4", "--data", clip.parent, "--jobs", 1)

@@ -141,6 +141,41 @@ def test_an_object_store_holds_the_same(made: Path, clips: Path) -> None:
     assert not there.sizes(".plan").get("lock")
 
 
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """An S3 server of this machine, with an empty bucket."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
+    fs = pytest.importorskip("s3fs")
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    fs.S3FileSystem.clear_instance_cache()
+    fs.S3FileSystem().mkdir("videos")
+    yield "s3://videos"
+    fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+def test_from_a_bucket_to_a_bucket(bucket: str, made: Path, clips: Path) -> None:
+    import s3fs
+
+    s3fs.S3FileSystem().put(f"{clips}/", "videos/in/", recursive=True)
+    manifest = tokenize([f"{bucket}/in"], f"{bucket}/out", MODEL, options=SMALL)
+    assert manifest.complete and manifest.counts.planned == manifest.counts.done == 6
+    there = storage_at(f"{bucket}/out")
+    rows = [row for shard in manifest.shards for row in pq.read_table(there.open(shard.name)).to_pylist()]
+    assert [row["indices"] for row in rows] == [row["indices"] for row in rows_of(made)]
+    again = tokenize([f"{bucket}/in"], f"{bucket}/out", MODEL, options=SMALL)
+    assert again == manifest
+    assert status(f"{bucket}/out").shards_done == 3
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8"])
 def test_latents_come_with_their_statistics(clips: Path, tmp_path: Path, dtype: str) -> None:
     options = Options(shaping=Shaping(size=(64, 48), segment=9), latent_dtype=dtype, shard_inputs=2)  # type: ignore[arg-type]

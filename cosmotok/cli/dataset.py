@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cosmotok.cli.app import app
-from cosmotok.cli.options import CONTEXT, DEFAULT_MODEL, Context, Device, Json, MaxPixels, Model, context_of, device_of
+from cosmotok.cli.options import (
+    CONTEXT,
+    DEFAULT_MODEL,
+    Context,
+    Device,
+    Fit,
+    Json,
+    MaxPixels,
+    Model,
+    Variant,
+    context_of,
+    device_of,
+)
 from cosmotok.defaults import MAX_PIXELS
 from cosmotok.printing import say, show
 
@@ -33,6 +45,8 @@ def tokenize(
         str | None, typer.Option("--output", "-o", help="Folder or URL of the data set; one that is there goes on.")
     ] = None,
     model: Model = DEFAULT_MODEL,
+    variant: Variant = None,
+    fit: Fit = None,
     frame_rate: Annotated[float | None, typer.Option(help="Frames per second; by default each input's own.")] = None,
     size: Annotated[
         str | None, typer.Option(help="Fill WxH and cut the rest off; several, as 256x256,320x192: the nearest shape.")
@@ -104,6 +118,8 @@ def tokenize(
             output,
             model,
             options=options,
+            variant=variant,
+            fit=fit,
             device="cpu" if options.precision == "int8" and device == "auto" else device_of(device),
             engine=engine_of(engine, workers, threads, address, cpus, gpus),
             renew=renew_of(changed),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from cosmotok.dataset.engines import Engine, InProcess
@@ -73,6 +74,8 @@ def tokenize(
     *,
     options: Options | None = None,
     device: str = "cpu",
+    variant: str | None = None,
+    fit: Path | None = None,
     engine: Engine | None = None,
     renew: bool | None = None,
     most_quarantined: float = 0.1,
@@ -85,6 +88,7 @@ def tokenize(
         sources: folders, patterns, lists, archives, tables, robots' episodes; local or at URLs.
         output: folder or URL of the data set.
         model: any name that `cosmotok.families.find` takes.
+        variant, fit: as `cosmotok.families.find` takes them.
         options: what rows depend on besides; those of the data set that is there, or the defaults.
         engine: who works; this process unless given.
         renew: whether shards of inputs that changed or vanished are made anew (True) or kept (False); None refuses.
@@ -104,7 +108,7 @@ def tokenize(
     there = manifest_of(storage)
     found = find_sources(sources)
     options = options or (Options() if there is None else Options.parse(there.options))
-    tokenizer = load(model, options, device)
+    tokenizer = load(model, options, device, variant, fit)
     fresh = Manifest(
         model=model,
         fingerprint=tokenizer.fingerprint,
@@ -132,6 +136,8 @@ def tokenize(
             *(output, model, tokenizer.fingerprint, tokenizer.spec, options, device),
             sources={part.number: sources_of(part.sources, sources, found) for part in plan.parts},
             signals=fresh.signals,
+            variant=variant,
+            fit=fit,
         )
         run = Run(storage, base, tasks, records, most_quarantined)
         run.make(left, job, engine or InProcess(), tokenizer, advance)

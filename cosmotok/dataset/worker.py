@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,6 +65,8 @@ class Job:
     sources: Mapping[int, tuple[Source, ...]]
     """Of each part of the plan."""
     signals: Mapping[str, tuple[int, ...]]
+    variant: str | None = None
+    fit: Path | None = None
 
     def load(self) -> BaseTokenizer:
         """The model, ready to run.
@@ -71,7 +74,7 @@ class Job:
         Raises:
             InputError: where it has other weights than the data set's.
         """
-        tokenizer = load(self.model, self.options, self.device)
+        tokenizer = load(self.model, self.options, self.device, self.variant, self.fit)
         if tokenizer.fingerprint != self.fingerprint:
             raise InputError(
                 f"{self.model}: its weights are {tokenizer.fingerprint} here and {self.fingerprint} where the run "
@@ -80,9 +83,12 @@ class Job:
         return tokenizer
 
 
-def load(model: str, options: Options, device: str) -> BaseTokenizer:
+def load(
+    model: str, options: Options, device: str, variant: str | None = None, fit: Path | None = None
+) -> BaseTokenizer:
     """The model called so, as a data set's options have it."""
-    return find(model, precision=options.precision).load(device, getattr(torch, options.dtype))
+    found = find(model, variant=variant, precision=options.precision, fit=fit)
+    return found.load(device, getattr(torch, options.dtype))
 
 
 class Clip(NamedTuple):
