@@ -6,16 +6,19 @@ import json
 import os
 import pickle
 import shutil
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import media_samples as samples
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from cosmotok.dataset.sources import Columns, Source, find_sources
+from cosmotok.dataset.sources.jsontext import objects
 from cosmotok.dataset.sources.names import from_address, to_address
 from cosmotok.errors import InputError, MediaError
 from cosmotok.media import open_media
@@ -124,6 +127,22 @@ def test_names_that_are_no_text(footage):
     for source, row in found:
         json.dumps(row).encode()
         assert opened(source, row)[0]
+
+
+VALUES = st.none() | st.text() | st.sampled_from(["{, ", '"', "\\", "\n", ", "])
+
+
+@given(
+    st.lists(st.fixed_dictionaries({"a": VALUES, 'b"': st.none() | st.integers(-9, 9), "c": st.none() | st.floats()}))
+)
+def test_columns_become_json_that_says_the_same(rows):
+    kinds = {"a": pa.string(), 'b"': pa.int64(), "c": pa.float64()}
+    columns = {name: pa.array([row[name] for row in rows], kind) for name, kind in kinds.items()}
+    told = [json.loads(text) for text in objects(columns, len(rows)).to_pylist()]
+    assert told == [
+        {name: value for name, value in row.items() if value is not None and not (name == "c" and not isfinite(value))}
+        for row in rows
+    ]
 
 
 @given(st.binary(min_size=1).filter(lambda name: b"\0" not in name), st.none() | st.text())

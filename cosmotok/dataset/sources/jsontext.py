@@ -25,18 +25,19 @@ def objects(columns: Mapping[str, pa.Array], rows: int) -> pa.Array:
     members = [_members(name, column) for name, column in columns.items()]
     if not members:
         return pa.array(["{}"] * rows, pa.string())
-    inside = pc.binary_join_element_wise(*members, ", ", null_handling="skip")
-    return pc.binary_join_element_wise("{", inside, "}", "")
+    # Not with null_handling="skip": pyarrow 26 loses rows that are null in all columns.
+    texts = pc.binary_join_element_wise("{", *members, "}", "", null_handling="replace", null_replacement="")
+    return pc.replace_substring(texts, "{, ", "{", max_replacements=1)
 
 
 def _members(name: str, column: pa.Array) -> pa.Array:
-    """Texts such as "name": 5, or null."""
+    """Texts such as `, "name": 5`, or null."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     kind = column.type
-    start = json_of(name) + ": "
+    start = f", {json_of(name)}: "
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         column.validate(full=True)
         column = column.cast(pa.string())
