@@ -154,6 +154,7 @@ main()
 
 ARGUMENTS = {
     "convert cv4x8x8-tiny out --revision y": "only models on the Hub have a --revision",
+    "convert cv4x8x8-tiny out --weights averaged": "has one set of weights",
     "convert klt:4x8x8:16 out": "convert takes a Cosmos tokenizer",
     "convert diffusers:Wan out": "convert takes a Cosmos tokenizer",
     "stats . -m h264": "a codec, not a tokenizer",

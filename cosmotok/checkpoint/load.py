@@ -51,7 +51,7 @@ def load_checkpoint(
     if path.exists():
         return read_file(path, variant, weights, values)
     if entry is not None and entry.bundled:
-        return as_variant(native.read_folder(BUNDLED / entry.name, values), variant)
+        return as_variant(native.read_folder(BUNDLED / entry.name, values), variant, weights)
     if entry is not None:
         variant = variant or entry.name
     from cosmotok.checkpoint import hub  # its client takes long to import
@@ -126,9 +126,9 @@ def read_folder(
 ) -> Checkpoint:
     """The model in `folder`: ours, a diffusers autoencoder (or pipeline), or NVIDIA's files."""
     if native.is_native_folder(folder):
-        return as_variant(native.read_folder(folder, values), variant)
+        return as_variant(native.read_folder(folder, values), variant, weights)
     if diffusers_files.is_diffusers_folder(folder):
-        return as_variant(diffusers_files.read_diffusers(folder, values), variant)
+        return as_variant(diffusers_files.read_diffusers(folder, values), variant, weights)
     if any(path.suffix in PICKLED for path in folder.iterdir()):
         return reference_files.read_reference(folder, variant, names, weights, values)
     raise CheckpointError(
@@ -141,8 +141,8 @@ def read_file(path: Path, variant: str | None, weights: Weights, values: bool) -
     """The model in a single file, or in the folder that it stands for."""
     if path.suffix == ".safetensors":
         if diffusers_files.is_diffusers_folder(path.parent) and path.name.startswith("diffusion_pytorch_model"):
-            return as_variant(diffusers_files.read_diffusers(path, values), variant)
-        return as_variant(native.read_file(path, values), variant)
+            return as_variant(diffusers_files.read_diffusers(path, values), variant, weights)
+        return as_variant(native.read_file(path, values), variant, weights)
     if path.suffix in PICKLED:
         return reference_files.read_reference(path, variant, weights=weights, values=values)
     raise CheckpointError(
@@ -151,8 +151,15 @@ def read_file(path: Path, variant: str | None, weights: Weights, values: bool) -
     )
 
 
-def as_variant(checkpoint: Checkpoint, variant: str | None) -> Checkpoint:
-    """`checkpoint`, whose config says what it is; raises ConfigError where that contradicts `variant`."""
+def as_variant(checkpoint: Checkpoint, variant: str | None, weights: Weights) -> Checkpoint:
+    """`checkpoint`, whose config says what it is and which has one set of weights.
+
+    Raises:
+        ConfigError: where the config contradicts `variant`.
+        InputError: where one of several sets of weights is asked for.
+    """
+    if weights != "auto":
+        raise InputError(f"{checkpoint.source}: has one set of weights, so there is no choice; leave out --weights")
     checked(checkpoint.config, checkpoint.source, variant)
     return checkpoint
 
