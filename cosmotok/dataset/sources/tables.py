@@ -161,16 +161,25 @@ class Cursor:
         self._lock = threading.Lock()
 
     def at(self, row: int) -> Any:
+        """Raises pa.ArrowException or OSError where the table is damaged, or has no such row."""
         with self._lock:
             group, first = 0, 0
-            while row >= first + (rows := self._table.metadata.row_group(group).num_rows):
+            groups = self._table.metadata.num_row_groups
+            while group < groups and row >= first + (rows := self._table.metadata.row_group(group).num_rows):
                 group, first = group + 1, first + rows
+            if group == groups or self._column not in self._table.schema_arrow.names:
+                raise pa.ArrowInvalid("it has changed since it was planned")
             if group != self._group or row < self._first:
                 self._coming = self._table.iter_batches(batch_size=CELLS, row_groups=[group], columns=[self._column])
                 self._group, self._first, self._cells = group, first, pa.array([])
             while row >= self._first + len(self._cells):
                 self._first += len(self._cells)
-                self._cells = next(self._coming).column(0)
+                self._cells = pa.array([])
+                batch = next(self._coming, None)
+                if batch is None:  # after an error there are none
+                    self._group = -1
+                    raise pa.ArrowInvalid("the rows before cannot be read")
+                self._cells = batch.column(0)
             return self._cells[row - self._first].as_py()
 
     def close(self) -> None:
