@@ -141,7 +141,6 @@ def test_a_data_set_of_hugging_face(tmp_path, picture):
     features = datasets.Features(
         {
             "image": datasets.Image(decode=False),
-            "sound": datasets.Sequence({"bytes": datasets.Value("binary"), "path": datasets.Value("string")}),
             "text": datasets.Value("string"),
             "score": datasets.Value("float32"),
             "boxes": datasets.Sequence(datasets.Value("int32")),
