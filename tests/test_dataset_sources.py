@@ -166,6 +166,12 @@ def test_patterns_have_the_keys_of_what_they_match(footage):
         assert opened(source, row)[0] == (footage / row["key"]).read_bytes()
 
 
+def test_files_that_a_shell_named_are_one_source(footage):
+    names = ["in/z.png", "in/deep", "in/a.png", "in/b.png", str(footage / "in/deep/v.mp4")]
+    assert len(find_sources(names)) == 3
+    assert keys(*names) == ["in/z.png", "in/deep/c.png", "in/deep/v.mp4", *names[2:]]
+
+
 def test_names_with_marks_are_names_first(footage):
     for name in ("in/[a].png", "in/{x}.png"):
         shutil.copy(footage / "in/a.png", footage / name)

@@ -86,6 +86,12 @@ def test_names_of_members_lead_nowhere(tmp_path, picture):
     assert sorted(path.name for path in tmp_path.parent.iterdir()) == before
 
 
+def test_a_name_that_is_there_twice(tmp_path, picture):
+    found = rows(write_tar(tmp_path / "s.tar", [("1.png", picture), ("2.png", b""), ("1.png", picture + b"again")]))
+    assert [row["key"].partition("::")[2] for _, row in found] == ["1.png", "2.png", "1.png#2"]
+    assert [opened(*each)[0] for each in found] == [picture, b"", picture + b"again"]
+
+
 def test_many_shards_by_braces_and_globs(tmp_path, picture):
     for number in range(11):
         write_tar(tmp_path / f"s-{number:03}.tar", [(f"{number}.png", picture)])

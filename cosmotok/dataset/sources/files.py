@@ -69,7 +69,7 @@ def is_wanted(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Files(Source):
-    """What is below a folder, matches a pattern, or is one file."""
+    """What is below a folder, matches a pattern, or is one of some files."""
 
     name: str
     """As the user had it."""
@@ -77,6 +77,8 @@ class Files(Source):
     """The same, absolute; or a URL."""
     how: Literal["folder", "pattern", "braces", "file"]
     columns: Columns = field(default_factory=Columns)
+    more: tuple[tuple[str, str], ...] = ()
+    """Names and paths of further files."""
 
     def entries(self) -> Iterator[pa.RecordBatch]:
         nothing = InputError(f"{self.name}: {self._nothing()}")
@@ -117,11 +119,12 @@ class Files(Source):
                         yield from self._below(place, key, match)
                     elif is_wanted(match):
                         yield key_of(normal(key)), place.found(match)
-            else:
-                several = self.how == "braces"
-                names = (expand_braces(label), expand_braces(self.path)) if several else ([label], [self.path])
-                for key, path in zip(*names, strict=True):
+            elif self.how == "braces":
+                for key, path in zip(expand_braces(label), expand_braces(self.path), strict=True):
                     yield key_of(normal(key)), place.found(path)
+            else:
+                for name, path in ((self.name, self.path), *self.more):
+                    yield key_of(normal(label_of(name))), place_of(path).found(path)
         except MediaError as error:
             raise InputError(str(error)) from None
 

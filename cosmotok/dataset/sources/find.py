@@ -6,6 +6,8 @@ import contextlib
 import glob
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 from cosmotok.config import suggest
@@ -49,7 +51,18 @@ def find_sources(names: Sequence[str], *, columns: Columns = Columns()) -> list[
     """
     if not names:
         raise InputError("sources: expected folders, globs, lists, shards or tables, got none")
-    return [source for name in names for source in _named(name, columns)]
+    found: list[Source] = []
+    alone = (source for name in names for source in _named(name, columns))
+    for are_files, group in groupby(alone, key=lambda source: isinstance(source, Files) and source.how == "file"):
+        some = list(group)
+        found += _together(some) if are_files else some
+    return found
+
+
+def _together(files: list[Source]) -> list[Source]:
+    """One source of many single files, which is what a shell makes of a glob."""
+    first, *others = (each for each in files if isinstance(each, Files))
+    return [replace(first, more=tuple((each.name, each.path) for each in others))]
 
 
 def _named(name: str, columns: Columns) -> list[Source]:

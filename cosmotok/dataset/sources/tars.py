@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, groupby
 from typing import IO, Any
@@ -28,8 +29,11 @@ class Shards(Holder):
     def entries(self, key: str, found: Found, columns: Columns) -> Iterator[pa.RecordBatch]:
         with place_of(found.path).reading(found.path) as file:
             members = members_of(file, key, found.bytes)
+            times: Counter[str] = Counter()
             entries = (
-                entry for _, group in groupby(members, key=_sample) for entry in _entries(key, found, list(group))
+                entry
+                for _, group in groupby(members, key=_sample)
+                for entry in _entries(key, found, list(group), times)
             )
             first = next(entries, None)
             if first is None:
@@ -56,7 +60,8 @@ def _sample(member: Member) -> str:
     return folder + slash + name.split(".", 1)[0]
 
 
-def _entries(key: str, found: Found, members: list[Member]) -> Iterator[Entry]:
+def _entries(key: str, found: Found, members: list[Member], times: Counter[str]) -> Iterator[Entry]:
+    """Of a sample; `times` that each name was there, since an archive may have one again."""
     beside = ""
     for suffix in SIDECARS:
         for name, first, size in members:
@@ -66,7 +71,9 @@ def _entries(key: str, found: Found, members: list[Member]) -> Iterator[Entry]:
     for name, first, size in members:
         if is_media(name) and not name.rpartition("/")[2].startswith("."):
             inside = f"{first}+{size}{beside}"
-            yield Entry(f"{key}::{key_of(name)}", found.stamp, to_address(found.path, inside), size)
+            times[name] += 1
+            again = f"#{times[name]}" if times[name] > 1 else ""
+            yield Entry(f"{key}::{key_of(name)}{again}", found.stamp, to_address(found.path, inside), size)
 
 
 def _blocks(file: IO[bytes], span: str, key: str) -> Iterator[bytes]:
