@@ -66,6 +66,10 @@ class Storage(ABC):
         with self.create(name) as file:
             file.write(content)
 
+    def patiently(self, action: Callable[[], T]) -> T:
+        """What an action gives that reaches for the place; tried again for a while where it does not answer."""
+        return action()
+
     def missing(self, name: str) -> InputError:
         return InputError(f"{self.name}/{name}: no such file; {self.name} is no data set, or an incomplete one")
 
@@ -158,17 +162,17 @@ class RemoteStorage(Storage):
                 return {}
             return {each["name"].rpartition("/")[2]: each["size"] for each in found if each["type"] == "file"}
 
-        return self._patiently(look)
+        return self.patiently(look)
 
     def read(self, name: str) -> bytes:
         try:
-            return self._patiently(lambda: self.system.cat_file(f"{self.root}/{name}"))
+            return self.patiently(lambda: self.system.cat_file(f"{self.root}/{name}"))
         except FileNotFoundError:
             raise self.missing(name) from None
 
     def open(self, name: str) -> BinaryIO:
         try:
-            return self._patiently(lambda: self.system.open(f"{self.root}/{name}", "rb"))
+            return self.patiently(lambda: self.system.open(f"{self.root}/{name}", "rb"))
         except FileNotFoundError:
             raise self.missing(name) from None
 
@@ -178,7 +182,7 @@ class RemoteStorage(Storage):
             path = Path(folder) / "file"
             with io.FileIO(path, "w+b") as file:
                 yield file
-            self._patiently(lambda: self._put(path, f"{self.root}/{name}"))
+            self.patiently(lambda: self._put(path, f"{self.root}/{name}"))
 
     def _put(self, path: Path, target: str) -> None:
         self.system.makedirs(target.rpartition("/")[0], exist_ok=True)
@@ -186,7 +190,7 @@ class RemoteStorage(Storage):
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
-            self._patiently(lambda: self.system.rm_file(f"{self.root}/{name}"))
+            self.patiently(lambda: self.system.rm_file(f"{self.root}/{name}"))
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -217,11 +221,11 @@ class RemoteStorage(Storage):
             if self.read(lock).startswith(self._mark.encode()):
                 self.remove(lock)
 
-    def _patiently(self, action: Callable[[], T]) -> T:
+    def patiently(self, action: Callable[[], T]) -> T:
         for wait in (*WAITS, None):
             try:
                 return action()
-            except FileNotFoundError:
+            except (FileNotFoundError, SourceLostError):
                 raise
             except PermissionError as error:
                 raise InputError(f"{self.name}: not allowed ({one_line(error, 120)}); check the credentials") from None
