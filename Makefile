@@ -7,10 +7,10 @@ OLDEST := .venv-oldest
 # A process for each core, at most four; a file's tests stay in one of them, for what they share.
 SPREAD := -n logical --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo test test-slow test-oldest fuzz lint docs benchmark release-check clean
+.PHONY: help demo test test-slow test-oldest fuzz lint docs catalogue benchmark release-check clean
 
 help:
-	@sed -n 's/^# //p' Makefile; echo 'Also: make test-slow, test-oldest, fuzz, lint, docs, benchmark, release-check, clean.'
+	@sed -n 's/^# //p' Makefile; echo 'Also: make test-slow, test-oldest, fuzz, lint, docs, catalogue, benchmark, release-check, clean.'
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +50,10 @@ fuzz: $(READY)
 # The documentation as a site, into build/site; a broken link or an unknown name ends it.
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Puts new texts of the command into cosmotok/locale/*/LC_MESSAGES/cosmotok.po, and lists those without a translation.
+catalogue: $(READY)
+	$(BIN)/python tools/catalogue.py
 
 benchmark: $(READY)
 	$(BIN)/python benchmarks/memory.py

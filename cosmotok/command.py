@@ -14,9 +14,12 @@ import sys
 from types import FrameType
 from typing import Any
 
+from cosmotok.language import speak, translate
+
 __all__ = ["STOPPED", "main"]
 
 STOPPED = 130
+WORDS = "stopped; nothing half-written is left"
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
@@ -60,7 +63,7 @@ def has_work() -> bool:
 
 def end_now() -> None:
     loaded("cosmotok.writing.hidden", "clear")()
-    os.write(sys.stderr.fileno(), b"stopped; nothing half-written is left\n")
+    os.write(sys.stderr.fileno(), f"{translate(WORDS)}\n".encode())
     os._exit(STOPPED)
 
 
@@ -79,6 +82,7 @@ def main() -> None:
         silence_libraries()
     stops = Stops()
     stops.listen()
+    speak()  # before typer is imported, some of whose words are chosen then
     code: Any = STOPPED
     try:
         from cosmotok.cli import main as run
@@ -89,7 +93,7 @@ def main() -> None:
     except SystemExit as end:
         code = end.code
     except KeyboardInterrupt:
-        print("stopped; nothing half-written is left", file=sys.stderr)
+        print(translate(WORDS), file=sys.stderr)
     except Exception:
         if not stops.received:  # else it is what became of the interrupt
             raise

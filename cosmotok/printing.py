@@ -6,6 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from cosmotok.language import number
+from cosmotok.language import translate as _
+
 __all__ = ["clean", "print_json", "print_table", "say", "show"]
 
 
@@ -28,7 +31,11 @@ def show(report: Any, as_json: bool) -> None:
 
 def plain(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Facts with values for people; those without a value are left out."""
-    return [(name.replace("_", " "), words) for name, value in facts.items() if (words := worded(value))]
+    return [
+        (_(name.replace("_", " ")), words)
+        for name, value in facts.items()
+        if (words := worded(_(value) if name in ("what", "kind") else value))
+    ]
 
 
 def worded(value: Any) -> str:
@@ -36,11 +43,11 @@ def worded(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return _("yes") if value else _("no")
     if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+        return number(f"{value:,}") if abs(value) >= 10_000 else str(value)
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return number(f"{value:.4g}")
     if isinstance(value, (list, tuple)):
         return ", ".join(map(worded, value))
     return str(value)
@@ -49,24 +56,28 @@ def worded(value: Any) -> str:
 def readable(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """The rows that a person wants of a `ClipReport`."""
     grid = " x ".join(map(str, facts["token_grid"]))
-    rate = f" at {facts['frame_rate']:.4g} frames/s" if facts["frame_rate"] else ""
+    frames = str(facts["frames"])
+    if facts["frame_rate"]:
+        frames = _("{frames} at {rate} frames/s").format(frames=frames, rate=number(f"{facts['frame_rate']:.4g}"))
+    ratio, bits = number(f"{facts['compression']:.1f}"), number(f"{facts['bits_per_pixel']:.3f}")
+    speed, seconds = number(f"{facts['frames_per_second']:.1f}"), number(f"{facts['seconds']:.1f}")
     rows = [
-        ("model", facts["model"]),
-        ("frames", f"{facts['frames']}{rate}"),
-        ("size", f"{facts['width']} x {facts['height']}"),
-        ("tokens", f"{facts['tokens']:,} = {grid}, {facts['token_kind']}"),
+        (_("model"), facts["model"]),
+        (_("frames"), frames),
+        (_("size"), f"{facts['width']} x {facts['height']}"),
+        (_("tokens"), f"{number(format(facts['tokens'], ','))} = {grid}, {facts['token_kind']}"),
         (
-            "compression",
-            f"{facts['compression']:.1f}x smaller than raw, {facts['bits_per_pixel']:.3f} bits per pixel",
+            _("compression"),
+            _("{ratio}x smaller than raw, {bits} bits per pixel").format(ratio=ratio, bits=bits),
         ),
     ]
     if facts["psnr"] is not None:
-        rows.append(("PSNR", f"{facts['psnr']:.2f} dB"))
-        rows.append(("SSIM", "-" if facts["ssim"] is None else f"{facts['ssim']:.4f}"))
-    rows.append(("speed", f"{facts['frames_per_second']:.1f} frames/s, {facts['seconds']:.1f} s in all"))
-    rows.append(("written", facts["output"] + (" (with sound)" if facts["audio"] else "")))
+        rows.append(("PSNR", number(f"{facts['psnr']:.2f} dB")))
+        rows.append(("SSIM", "-" if facts["ssim"] is None else number(f"{facts['ssim']:.4f}")))
+    rows.append((_("speed"), _("{speed} frames/s, {seconds} s in all").format(speed=speed, seconds=seconds)))
+    rows.append((_("written"), facts["output"] + (_(" (with sound)") if facts["audio"] else "")))
     if facts["side_by_side"]:
-        rows.append(("side by side", facts["side_by_side"]))
+        rows.append((_("side by side"), facts["side_by_side"]))
     return rows
 
 

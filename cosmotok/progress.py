@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import Any
 
+from cosmotok.language import number
+from cosmotok.language import translate as _
 from cosmotok.printing import clean
 
 __all__ = ["Progress"]
@@ -58,7 +60,7 @@ class Progress:
         """Counts `count` more things; `note` stands behind their rate."""
         self.done += count
         now = time.monotonic()
-        rate = f"{self.done / max(now - self._begin, 1e-6):.1f} {self.unit}/s{', ' if note else ''}{note}"
+        rate = f"{self._rate()}{', ' if note else ''}{note}"
         if self._bar is not None:
             # a container may claim fewer frames than it has
             total = max(self.total, self.done) if self.total is not None else None
@@ -67,9 +69,16 @@ class Progress:
             self._last = now
             self._say(rate)
 
+    def _rate(self) -> str:
+        return f"{number(f'{self.done / max(self.seconds, 1e-6):.1f}')} {self.unit}/s"
+
     def _say(self, rate: str) -> None:
-        of = f" of {max(self.total, self.done)}" if self.total is not None else ""
-        print(f"{self.label}: {self.done}{of} {self.unit}, {rate}", file=sys.stderr, flush=True)
+        line = _("{label}: {done} {unit}, {rate}")
+        if self.total is not None:
+            line = _("{label}: {done} of {total} {unit}, {rate}")
+        total = max(self.total or 0, self.done)
+        words = line.format(label=self.label, done=self.done, total=total, unit=self.unit, rate=rate)
+        print(words, file=sys.stderr, flush=True)
         self._said = self.done
 
     def __exit__(
@@ -78,4 +87,4 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
         elif 0 < self._said < self.done:  # the last line is not to say less than was done
-            self._say(f"{self.done / max(time.monotonic() - self._begin, 1e-6):.1f} {self.unit}/s")
+            self._say(self._rate())

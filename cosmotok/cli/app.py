@@ -8,11 +8,14 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
+from inspect import cleandoc
 from typing import Annotated, Any
 
 import typer
 
 from cosmotok.errors import CosmotokError, InputError, out_of_memory
+from cosmotok.language import translate as _
 from cosmotok.printing import say
 
 __all__ = ["app", "main"]
@@ -37,6 +40,8 @@ PANELS = {
     "Output": {"output", "side_by_side", "latent_dtype", "status", "json", "plot", "resume", "dry_run", "check_data"},
 }
 """Of a verb's help: its options by topic."""
+TEXTS = ("help", "epilog", "metavar", "options_metavar", "subcommand_metavar")
+"""Attributes of commands and options that are words."""
 
 app = typer.Typer(
     name="cosmotok",
@@ -71,7 +76,7 @@ def command(debug: Callable[[bool], None]) -> Any:
         verb.params.append(option)
     topics = {name: title for title, verbs in VERBS.items() for name in verbs}
     for name, verb in root.commands.items():
-        verb.rich_help_panel = topics.get(name)
+        verb.rich_help_panel = _(topics.get(name, ""))
     order = list(topics)
     root.commands = dict(sorted(root.commands.items(), key=lambda item: [*order, item[0]].index(item[0])))
     for parameter in [*root.params, *(parameter for verb in root.commands.values() for parameter in verb.params)]:
@@ -79,8 +84,32 @@ def command(debug: Callable[[bool], None]) -> Any:
             parameter.metavar = ""  # a flag has no value to speak of
         if parameter.param_type_name == "option":
             panels = [title for title, names in PANELS.items() if parameter.name in names]
-            parameter.rich_help_panel = panels[0] if panels else None
+            parameter.rich_help_panel = _(panels[0]) if panels else None
+    for part in parts(root):
+        for attribute in TEXTS:
+            if isinstance(text := getattr(part, attribute, None), str):
+                setattr(part, attribute, _(cleandoc(text)))
+    for verb in (root, *root.commands.values()):
+        verb.get_help_option = partial(help_option, verb.get_help_option)
+        verb.get_usage = partial(usage, verb.get_usage)
     return root
+
+
+def parts(root: Any) -> list[Any]:
+    """All that has a help text: the command, its verbs, and their options and arguments."""
+    return [found for verb in (root, *root.commands.values()) for found in (verb, *verb.params)]
+
+
+def help_option(make: Callable[[Any], Any], context: Any) -> Any:
+    """The option --help, as others are shown."""
+    option = make(context)
+    option.metavar, option.help = "", _("Show this message and exit.")
+    return option
+
+
+def usage(make: Callable[[Any], str], context: Any) -> str:
+    """The line on how a verb is used."""
+    return make(context).replace("Usage:", _("Usage:"), 1)
 
 
 def main(stopped: Callable[[], bool] = lambda: False) -> None:
@@ -108,7 +137,7 @@ def main(stopped: Callable[[], bool] = lambda: False) -> None:
         code = INTERRUPTED if stopped() else refuse(error)
     if code == INTERRUPTED or stopped():
         code = INTERRUPTED
-        say("stopped; nothing half-written is left")
+        say(_("stopped; nothing half-written is left"))
     sys.exit(code)
 
 
@@ -129,12 +158,14 @@ def refuse(error: Exception) -> int:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    line, code = f"error: {error}", 1
+    line, code = _("error: {message}").format(message=error), 1
     if hasattr(error, "format_message"):  # typer's, of options and arguments
-        line, code = f"error: {error.format_message().rstrip('.')}; see --help", 2
+        line, code = _("error: {message}; see --help").format(message=error.format_message().rstrip(".")), 2
     elif (needed := out_of_memory(error)) is not None:
-        line = f"error: out of memory{needed}; try smaller frames (--size) or fewer of them (--frames)"
+        advice = _("error: out of memory{needed}; try smaller frames (--size) or fewer of them (--frames)")
+        line = advice.format(needed=needed)
     elif not isinstance(error, CosmotokError):
-        line = f"internal error: {type(error).__name__}: {error}; please report it, with what --debug shows"
+        message = f"{type(error).__name__}: {error}"
+        line = _("internal error: {message}; please report it, with what --debug shows").format(message=message)
     say(" ".join(line.split()))
     return code

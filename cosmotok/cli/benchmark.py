@@ -10,6 +10,7 @@ import typer
 from cosmotok.cli.app import app
 from cosmotok.cli.options import Device, Dtype, Fit, Json, device_of, dtype_of, listed, progress
 from cosmotok.errors import InputError
+from cosmotok.language import translate as _
 from cosmotok.printing import print_json
 
 DEFAULT_MODELS = "CV8x8x8,diffusers:Cosmos"
@@ -60,7 +61,7 @@ def benchmark(
         require_folder(output, output.parent)
     place = device_of(device)
     steps = len(names) * len(sizes) * len(lengths) * (1 + max(0, rounds))
-    with progress("measuring", steps, "steps") as bar:
+    with progress(_("measuring"), steps, _("steps")) as bar:
         report = measure(
             names,
             sizes=sizes,

@@ -9,6 +9,7 @@ import typer
 
 from cosmotok.cli.app import app
 from cosmotok.cli.options import Json, Variant, files_of, load_cosmos, progress
+from cosmotok.language import translate as _
 from cosmotok.printing import show
 from cosmotok.writing import spare
 
@@ -29,7 +30,7 @@ def calibrate(
 
     spare(output, files_of(model), data)
     tokenizer = load_cosmos(model, "calibrate", variant)
-    with progress(f"calibrating {tokenizer.config.variant}", None, "files") as bar:
+    with progress(_("calibrating {name}").format(name=tokenizer.config.variant), None, _("files")) as bar:
         calibration = tokenizer.calibrate(calibration_clips(data, clips, frames, size, bar.advance))
     tokenizer.save_pretrained(output)
     integers, possible = len(calibration.ranges), len(list(layers(tokenizer.network)))

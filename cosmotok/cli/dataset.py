@@ -23,6 +23,8 @@ from cosmotok.cli.options import (
     device_of,
 )
 from cosmotok.defaults import MAX_PIXELS
+from cosmotok.language import number
+from cosmotok.language import translate as _
 from cosmotok.printing import say, show
 
 if TYPE_CHECKING:
@@ -173,8 +175,9 @@ class Report:
         from cosmotok.progress import Progress
 
         changes = f"; {found.changes}" if str(found.changes) else ""
-        say(f"{found.inputs:,} inputs, {found.done:,} of them done before{changes}")
-        self.bar = Progress("tokenizing", (found.inputs - found.done) or None, "inputs").__enter__()
+        inputs, done = number(f"{found.inputs:,}"), number(f"{found.done:,}")
+        say(_("{inputs} inputs, {done} of them done before").format(inputs=inputs, done=done) + changes)
+        self.bar = Progress(_("tokenizing"), (found.inputs - found.done) or None, _("inputs")).__enter__()
 
     def advance(self, step: Step) -> None:
         """Some of it was done."""
@@ -182,9 +185,9 @@ class Report:
             self.frames += step.frames
             self.tokens += step.tokens
             seconds = max(self.bar.seconds, 1e-6)
-            self.bar.advance(
-                step.inputs, f"{self.frames / seconds:,.0f} frames/s, {self.tokens / seconds:,.0f} tokens/s"
-            )
+            frames, tokens = (number(f"{count / seconds:,.0f}") for count in (self.frames, self.tokens))
+            note = _("{frames} frames/s, {tokens} tokens/s").format(frames=frames, tokens=tokens)
+            self.bar.advance(step.inputs, note)
 
     def __exit__(self, *error: Any) -> None:
         if self.bar is not None:

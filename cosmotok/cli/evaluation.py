@@ -11,6 +11,7 @@ import typer
 from cosmotok.cli.app import app
 from cosmotok.cli.options import Device, Json, Size, device_of, listed, progress, size_of
 from cosmotok.errors import InputError
+from cosmotok.language import translate as _
 from cosmotok.printing import print_json, say
 
 if TYPE_CHECKING:
@@ -93,10 +94,10 @@ def evaluate(
         )
     from cosmotok.evaluation.existing import compare_folders, pair
 
-    pairs, _ = pair(reference, reconstruction)
+    pairs = pair(reference, reconstruction)[0]
     finish(
         lambda advance: compare_folders(reference, reconstruction, options, advance=advance),
-        f"evaluating {reconstruction.name}",
+        _("measuring {name}").format(name=reconstruction.name),
         len(pairs),
         output,
         json,
@@ -146,7 +147,9 @@ def measure(names: list[str], data: Path, fit: Path | None, dtype: str, options:
     span = options.span
     length = None if span.stop is None else span.stop - (span.start or 0)
     contestants = find_contestants(names, fit=fit, frames=length, dtype=dtype)
-    label = f"measuring {contestants[0].name}" if len(contestants) == 1 else f"measuring {len(contestants)} contestants"
+    label = _("measuring {name}").format(name=contestants[0].name)
+    if len(contestants) > 1:
+        label = _("measuring {count} contestants").format(count=len(contestants))
     finish(
         lambda advance: compare_contestants(contestants, data, options, advance=advance),
         label,
@@ -191,11 +194,11 @@ def finish(
     from cosmotok.evaluation.terminal import print_comparison
 
     try:
-        with progress(label, total, "files") as bar:
+        with progress(label, total, _("files")) as bar:
             comparison = run(bar.advance)
     except KeyboardInterrupt:
         if folder is not None:
-            say("to go on: the same command with --resume")
+            say(_("to go on: the same command with --resume"))
         raise
     if as_json:
         print_json(comparison.to_dict())
@@ -207,7 +210,7 @@ def finish(
 
         for path in write_report(comparison, folder, read_examples(folder)):
             if path.suffix == ".html":
-                say(f"wrote {path}, and what is in it beside it")
+                say(_("wrote {path}, and what is in it beside it").format(path=path))
     if not comparison.is_complete:
         raise typer.Exit(1)
 

@@ -34,6 +34,7 @@ from cosmotok.cli.options import (
     size_of,
 )
 from cosmotok.defaults import MAX_PIXELS
+from cosmotok.language import translate as _
 from cosmotok.paths import plain_name
 from cosmotok.printing import show
 
@@ -66,7 +67,7 @@ def reconstruct(
     tokenizer = load(model, device, dtype, variant, precision, fit)
     target = output or default_output(source, f"{name}.{plain_name(tokenizer.spec.name)}", count)
     beside = target.with_name(f"{target.stem}.side-by-side{target.suffix}") if side_by_side else None
-    with progress(f"reconstructing {source.name}", count) as bar:
+    with progress(_("reconstructing {name}").format(name=source.name), count) as bar:
         report = reconstruct_file(
             tokenizer,
             source,
@@ -111,7 +112,7 @@ def encode(
     target = output or beside_or_here(source, f"{name}.{plain_name(tokenizer.spec.name)}.safetensors")
     if Path(model).exists():
         model = str(Path(model).resolve())  # the token file may be decoded from another folder
-    with progress(f"encoding {source.name}", count) as bar:
+    with progress(_("encoding {name}").format(name=source.name), count) as bar:
         report = encode_file(
             tokenizer,
             model,
@@ -157,6 +158,6 @@ def decode(
     tokenizer = load(model or file.info.model, device, dtype, variant, precision, fit)
     suffix = ".png" if file.info.kind == "image" else ".mp4"
     target = output or beside_or_here(tokens, f"{tokens.stem}.decoded{suffix}")
-    with progress(f"decoding {tokens.name}", file.info.size[0]) as bar:
+    with progress(_("decoding {name}").format(name=tokens.name), file.info.size[0]) as bar:
         report = decode_file(tokenizer, file, target, model=files_of(model or file.info.model), advance=bar.advance)
     show(report, json)

@@ -9,6 +9,8 @@ import typer
 
 from cosmotok.cli.app import app
 from cosmotok.cli.options import DEFAULT_MODEL, Device, Fit, Json, Model, Variant, files_of, load, load_cosmos, progress
+from cosmotok.language import number
+from cosmotok.language import translate as _
 from cosmotok.printing import print_json, print_table, say, show
 from cosmotok.writing import spare
 
@@ -43,16 +45,16 @@ def models(json: Json = False) -> None:
     rows = [
         (
             entry.name,
-            str(entry.config.kind),
+            _(str(entry.config.kind)),
             entry.config.spec.shape,
-            f"{entry.config.vocab_size} codes"
+            _("{count} codes").format(count=entry.config.vocab_size)
             if entry.config.is_discrete
-            else f"{entry.config.latent_channels} channels",
-            "bundled" if entry.bundled else f"Hub: {entry.hub}",
+            else _("{count} channels").format(count=entry.config.latent_channels),
+            _("bundled") if entry.bundled else f"Hub: {entry.hub}",
         )
         for entry in entries
     ]
-    print_table(("name", "for", "compression", "tokens", "weights"), rows)
+    print_table((_("name"), _("for"), _("compression"), _("tokens"), _("weights")), rows)
 
 
 @app.command()
@@ -111,19 +113,22 @@ def stats(
         else load(model, device, "float32", variant, fit=fit)
     )
     files = find_media(data) if data.is_dir() else [data]
-    with progress(f"encoding {data.name}", len(files), "files") as bar:
+    with progress(_("encoding {name}").format(name=data.name), len(files), _("files")) as bar:
         found = latent_statistics(
             tokenizer, files, frames=frames, attention_context=ATTENTION_CONTEXT, advance=bar.advance
         )
     for line in found.skipped:
-        say(f"left out: {line}")
+        say(_("left out: {what}").format(what=line))
     if isinstance(tokenizer, Tokenizer) and output is not None:
         tokenizer.config = with_statistics(tokenizer.config, found)
         tokenizer.save_pretrained(output)
     written = {"output": str(output)} if output is not None else {}
     if not json:
         channels = enumerate(zip(found.mean, found.std, strict=True))
-        print_table(("channel", "mean", "deviation"), [(str(c), f"{m:.4f}", f"{s:.4f}") for c, (m, s) in channels])
+        print_table(
+            (_("channel"), _("mean"), _("deviation")),
+            [(str(c), number(f"{m:.4f}"), number(f"{s:.4f}")) for c, (m, s) in channels],
+        )
         show({"positions": found.count, **written}, json)
         return
     show({"mean": list(found.mean), "std": list(found.std), "positions": found.count, **written}, json)
@@ -146,7 +151,7 @@ def export(
 
     spare(output, files_of(model))
     tokenizer = load_cosmos(model, "export", variant)
-    with progress(f"exporting {tokenizer.config.variant}", None, "graphs") as bar:
+    with progress(_("exporting {name}").format(name=tokenizer.config.variant), None, _("graphs")) as bar:
         files = export_model(tokenizer, output, to=to, parts=part, progress=lambda name: bar.advance(1))
     show({"output": str(output), "files": [path.name for path in files]}, json)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cosmotok.defaults import ATTENTION_CONTEXT
+from cosmotok.language import translate as _
 
 if TYPE_CHECKING:
     import torch
@@ -156,8 +157,8 @@ def beside_or_here(source: Path, name: str) -> Path:
     return (source.parent if os.access(folder, os.W_OK) else Path()) / name
 
 
-def progress(label: str, count: int | None, unit: str = "frames") -> Any:
+def progress(label: str, count: int | None, unit: str | None = None) -> Any:
     """A progress bar, of an unknown number of frames if need be."""
     from cosmotok.progress import Progress
 
-    return Progress(label, count or None, unit)
+    return Progress(label, count or None, unit or _("frames"))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cosmotok.errors import ConfigError
+from cosmotok.language import translate as _
 from cosmotok.printing import print_json, say
 from cosmotok.training.overrides import override, read_recipe, to_yaml
 from cosmotok.training.recipe import Recipe
@@ -70,13 +71,13 @@ def train(
     if int(os.environ.get("RANK", "0")) > 0:  # one of several processes, of which the first one talks
         return start_run(recipe, folder, resume=resume, device=device)
     try:
-        with RunConsole(f"training {recipe.name}", recipe.steps, recipe.minutes) as console:
+        with RunConsole(_("training {name}").format(name=recipe.name), recipe.steps, recipe.minutes) as console:
             start_run(recipe, folder, resume=resume, device=device, report=console)
     except KeyboardInterrupt:
-        say(f"to go on: cosmotok train --resume --output {folder}")
+        say(_("to go on: {command}").format(command=f"cosmotok train --resume --output {folder}"))
         raise
-    say(f"wrote {write_report(folder)}")
-    say(f"wrote {folder}; try: cosmotok reconstruct CLIP --model {folder}")
+    say(_("wrote {path}").format(path=write_report(folder)))
+    say(_("wrote {path}; try: {command}").format(path=folder, command=f"cosmotok reconstruct CLIP --model {folder}"))
     return folder
 
 
@@ -121,7 +122,7 @@ def check_data(
     from cosmotok.training.data import check_data as examine
 
     recipe = resolve(name or list_recipes()[0], file=file, assignments=assignments)
-    with Progress("checking data", None, "files") as progress:
+    with Progress(_("checking data"), None, _("files")) as progress:
 
         def advance(done: int, total: int) -> None:
             progress.total = total

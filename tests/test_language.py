@@ -1,0 +1,138 @@
+"""The command in the language of the locale: which one that is, and that its catalogue lacks nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cosmotok import language
+from cosmotok.cli.app import command
+
+pytest.importorskip("babel")
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+
+import catalogue
+
+VERBS = sorted(command(lambda debug: None).commands)
+PORTUGUESE = {"LANG": "pt_BR.UTF-8"}
+
+
+@pytest.fixture
+def portuguese(monkeypatch):
+    """This process speaks Portuguese."""
+    monkeypatch.setenv("LANGUAGE", "")
+    language.speak(PORTUGUESE)
+    yield
+    language.speak({})
+
+
+def shown(environment: dict[str, str], *arguments: str) -> tuple[int, str, str]:
+    """What the command prints in a process of its own."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("LANG", "LANGUAGE") and not k.startswith("LC_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "cosmotok", *arguments],
+        env={**kept, "COLUMNS": "200", "PYTHONIOENCODING": "utf-8", **environment},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        ({}, None),
+        ({"LANG": "C"}, None),
+        ({"LANG": "C.UTF-8", "LANGUAGE": "pt_BR"}, None),
+        ({"LANG": "POSIX"}, None),
+        ({"LANG": "en_US.UTF-8"}, None),
+        ({"LANG": "ja_JP.UTF-8"}, None),
+        ({"LANG": "pt_BR.UTF-8"}, "pt_BR"),
+        ({"LANG": "pt_BR"}, "pt_BR"),
+        ({"LANG": "pt_PT.UTF-8"}, "pt_BR"),
+        ({"LANG": "pt_BR.UTF-8", "LC_MESSAGES": "C"}, None),
+        ({"LANG": "C", "LC_ALL": "pt_BR.ISO8859-1"}, "pt_BR"),
+        ({"LANG": "pt_BR.UTF-8", "LC_ALL": ""}, "pt_BR"),
+        ({"LANG": "pt_BR.UTF-8", "LANGUAGE": "en:pt_BR"}, None),
+        ({"LANG": "en_US.UTF-8", "LANGUAGE": "ja:pt:en"}, "pt_BR"),
+    ],
+)
+def test_the_language_of_a_locale(environment, found):
+    assert language.find_language(environment) == found
+
+
+@pytest.mark.parametrize("name", catalogue.languages())
+def test_every_text_has_a_translation(name):
+    known = catalogue.read(name)
+    missing = [text for text in catalogue.texts() if not (message := known.get(text)) or not message.string]
+    assert not missing, f"translate in {catalogue.po_file(name)}, which `make catalogue` renews: {missing}"
+
+
+@pytest.mark.parametrize("name", catalogue.languages())
+def test_placeholders_agree(name):
+    for message in catalogue.read(name):
+        assert catalogue.fields(message.id) == catalogue.fields(message.string), message.id
+
+
+@pytest.mark.parametrize("name", catalogue.languages())
+def test_what_is_read_is_what_was_translated(name):
+    language.speak({"LANG": name})
+    try:
+        for message in catalogue.read(name):
+            if message.id:
+                assert language.translate(message.id) == message.string, "run: make catalogue"
+    finally:
+        language.speak({})
+
+
+def test_a_text_of_every_kind_is_among_them():
+    texts = catalogue.texts()
+    for text in ("Print the version.", "Data sets", "error: {message}", "pixel format", "COMMAND [ARGS]..."):
+        assert text in texts
+
+
+def test_help_of_the_command():
+    code, out, _ = shown(PORTUGUESE, "--help")
+    assert code == 0
+    for words in ("Uso: cosmotok", "Opções", "Clipes e fotos", "Mostra a versão.", "Mostra esta mensagem e sai."):
+        assert words in out
+    code, out, _ = shown({"LANG": "C"}, "--help")
+    assert code == 0
+    assert "Usage: cosmotok" in out
+    assert "Clips and photos" in out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb(verb, portuguese, monkeypatch):
+    shown = command(lambda debug: None).commands[verb]
+    texts = [part.help for part in (shown, *shown.params) if getattr(part, "help", None)]
+    language.speak({})
+    plain = command(lambda debug: None).commands[verb]
+    english = [part.help for part in (plain, *plain.params) if getattr(part, "help", None)]
+    assert len(texts) == len(english)
+    same = {ours for ours, theirs in zip(texts, english, strict=True) if ours == theirs}
+    assert same <= {"onnx or torch-export."}
+    assert language.translate(english[0]) == english[0]
+
+
+def test_errors_and_numbers(tmp_path):
+    code, _, err = shown(PORTUGUESE, "info", str(tmp_path / "nothing.mp4"))
+    assert code == 1
+    assert err.startswith("erro: ")
+    code, out, _ = shown(PORTUGUESE, "info", "cv4x8x8-tiny")
+    assert code == 0
+    assert "parâmetros" in out
+    assert "1.409.392" in out
+
+
+def test_json_is_the_same_in_every_language():
+    assert shown(PORTUGUESE, "info", "cv4x8x8-tiny", "--json")[1] == shown({}, "info", "cv4x8x8-tiny", "--json")[1]
+
+
+def test_the_library_speaks_english():
+    assert language.translate("Print the version.") == "Print the version."
+    assert language.number("1,234.5") == "1,234.5"

@@ -1,0 +1,123 @@
+"""The catalogue of the command's texts, for translators: `make catalogue`.
+
+Puts every text of the command into the .po file of each language, keeps the translations that are there, writes the
+.mo file that is read at run time, and lists what has no translation yet. A text is what the help shows, what the
+source marks with `_("...")`, or a name in `LABELS`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any
+
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+
+import cosmotok
+from cosmotok.cli.app import PANELS, TEXTS, VERBS, command, parts
+
+PACKAGE = Path(cosmotok.__file__).parent
+LOCALES = PACKAGE / "locale"
+UNDATED = datetime(2026, 1, 1, tzinfo=timezone.utc)
+"""Of every catalogue, so that renewing one without new texts changes nothing."""
+TYPER = ("[default: {}]", "[required]", "Arguments", "Options", "Commands", "Error", "Aborted.")
+"""Words of the library that prints help, which takes them from the same catalogue."""
+LABELS = """
+what path width height frames frame_rate seconds audio codec pixel_format model name hub kind variant output size tokens
+latents indices constant_rate attention_context chunk positions files from to parameters fingerprint halves
+config_version spatial_factor temporal_factor patch channels encoder_multipliers decoder_multipliers blocks z_channels
+latent_channels legacy_mode linear_shortcut planned done filtered quarantined rows bytes shards running layers clips
+image video token_file
+"""
+"""Names of facts as `cosmotok info` and others print them, and values that are words."""
+
+
+def help_texts() -> Iterator[str]:
+    """What `--help` shows of the command and its verbs."""
+    yield from (*VERBS, *PANELS, *TYPER)
+    for part in parts(command(lambda debug: None)):
+        yield from (cleandoc(text) for name in TEXTS if isinstance(text := getattr(part, name, None), str) and text)
+
+
+def marked_texts() -> Iterator[str]:
+    """What the source marks as a text to be translated."""
+    for _, _, text, _, _ in extract_from_dir(PACKAGE, [("**.py", "python")], keywords={"_": None, "translate": None}):
+        yield text
+
+
+def texts() -> dict[str, None]:
+    """All of them, in the order in which they are met."""
+    found = [*help_texts(), *marked_texts(), *(label.replace("_", " ") for label in LABELS.split())]
+    return dict.fromkeys(found)
+
+
+def languages() -> list[str]:
+    return sorted(folder.name for folder in LOCALES.iterdir() if folder.is_dir())
+
+
+def po_file(language: str) -> Path:
+    return LOCALES / language / "LC_MESSAGES" / "cosmotok.po"
+
+
+def read(language: str) -> Catalog:
+    with po_file(language).open("rb") as file:
+        return read_po(file, locale=language)
+
+
+def renewed(language: str) -> Catalog:
+    """The language's catalogue with all texts and no others."""
+    before = read(language) if po_file(language).exists() else Catalog()
+    catalogue = Catalog(
+        language,
+        header_comment=f"# The texts of the command `cosmotok`, in {language}; `make catalogue` renews this file.",
+        project="cosmotok",
+        version="",
+        last_translator="The cosmotok authors",
+        msgid_bugs_address="",
+        language_team=language,
+        fuzzy=False,
+        creation_date=UNDATED,
+        revision_date=UNDATED,
+    )
+    for text in texts():
+        known = before.get(text)
+        catalogue.add(text, known.string if known else "")
+    return catalogue
+
+
+def fields(text: str) -> set[str]:
+    """Placeholders in a text."""
+    return set(re.findall(r"\{\w*\}", text))
+
+
+def write(language: str, catalogue: Catalog) -> None:
+    def to(path: Path, writer: Callable[..., Any], **options: Any) -> None:
+        with path.open("wb") as file:
+            writer(file, catalogue, **options)
+
+    to(po_file(language), write_po, width=110, omit_header=False)
+    to(po_file(language).with_suffix(".mo"), write_mo)
+
+
+def main() -> None:
+    missing = 0
+    for language in languages():
+        po_file(language).parent.mkdir(exist_ok=True)
+        catalogue = renewed(language)
+        write(language, catalogue)
+        for message in catalogue:
+            if message.id and not message.string:
+                print(f"{language}: no translation of {message.id!r}")
+                missing += 1
+    sys.exit(1 if missing else 0)
+
+
+if __name__ == "__main__":
+    main()
