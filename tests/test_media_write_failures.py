@@ -18,7 +18,7 @@ from written import names, write
 
 from cosmotok.errors import InputError, MediaError
 from cosmotok.media import OUTPUT_SUFFIXES, VideoWriter, open_media, write_image
-from cosmotok.writing import output_file
+from cosmotok.writing import OutputFile, output_file
 from cosmotok.writing.system import calls
 
 
@@ -45,6 +45,32 @@ def test_an_exception_leaves_the_old_file(tmp_path: Path) -> None:
         raise ZeroDivisionError
     assert (tmp_path / "a.mp4").read_bytes() == b"old"
     assert names(tmp_path) == ["a.mp4"]
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_an_interrupt_in_a_call_of_the_library(
+    tmp_path: Path, call: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is not swallowed, with bytes of the file, by what calls Python from C."""
+    written, whole = 0, OutputFile.write
+
+    def write_and_stop(self: OutputFile, data: bytes) -> int:
+        nonlocal written
+        written += 1
+        if written == call:
+            signal.raise_signal(signal.SIGINT)
+        return whole(self, data)
+
+    monkeypatch.setattr(OutputFile, "write", write_and_stop)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        VideoWriter(tmp_path / "a.mkv", width=64, height=48, frame_rate=10) as writer,
+    ):
+        for frame in samples.numbered(9):
+            writer.write(frame)
+    assert written >= call
+    assert names(tmp_path) == []
+    assert capfd.readouterr().err == ""
 
 
 def test_the_file_appears_only_when_whole(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ class Changes:
         ):
             if count:
                 more = f" and {count - len(keys):,} more" if count > len(keys) else ""
-                parts.append(f"{count:,} {what} ({', '.join(one_line(key, 80) for key in keys)}{more})")
+                parts.append(f"{count:,} {what} ({', '.join(one_line(key, 300) for key in keys)}{more})")
         return ", ".join(parts)
 
 

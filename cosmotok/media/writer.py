@@ -15,7 +15,7 @@ import numpy as np
 
 from cosmotok.errors import CosmotokError, InputError, MediaError
 from cosmotok.paths import as_path
-from cosmotok.writing import Together, output_file, spare, write_error
+from cosmotok.writing import Together, output_file, postponed, spare, write_error
 
 from .audio import AudioTrack, open_audio
 from .container import MEDIA_ERRORS
@@ -193,7 +193,8 @@ class VideoWriter:
     def _writing(self) -> Any:
         """On any exception the file is given up; those of PyAV become a `MediaError`."""
         try:
-            yield
+            with postponed():
+                yield
         except BaseException as error:
             self._abandon(error)
             if isinstance(error, MEDIA_ERRORS) and not isinstance(error, CosmotokError):
@@ -227,10 +228,10 @@ class VideoWriter:
         self._closed = True
         self._pending = None
         try:
-            with contextlib.suppress(Exception):
+            with postponed(), contextlib.suppress(Exception):
                 if self._audio is not None:
                     self._audio.close()
-            with contextlib.suppress(Exception):
+            with postponed(), contextlib.suppress(Exception):
                 if self._output is not None:
                     self._output.close()
         finally:

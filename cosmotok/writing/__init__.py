@@ -8,6 +8,7 @@ who writes there can tell leftovers of a process that was killed from the work o
 from cosmotok.writing.files import OutputFile, append, buffered, output_file, spool, write_file
 from cosmotok.writing.folders import output_folder, remove_folder
 from cosmotok.writing.hidden import busy, clear
+from cosmotok.writing.interrupts import postponed
 from cosmotok.writing.names import Together
 from cosmotok.writing.sources import spare
 from cosmotok.writing.system import require_folder, write_error
@@ -21,6 +22,7 @@ __all__ = [
     "clear",
     "output_file",
     "output_folder",
+    "postponed",
     "remove_folder",
     "require_folder",
     "spare",
