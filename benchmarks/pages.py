@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from portuguese import PROSE, portuguese
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 
 
 def replace_between(path: Path, mark: str, text: str) -> None:
-    """Puts `text` between `<!-- mark -->` and `<!-- end of mark -->`."""
+    """Puts `text` between `<!-- mark -->` and `<!-- end of mark -->`; tables in the language of the page."""
+    if ".pt." in path.name and mark not in PROSE:
+        text = portuguese(text)
     pattern = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- end of {mark} -->)", re.DOTALL)
     page, count = pattern.subn(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", path.read_text(encoding="utf-8"))
     if count != 1:

@@ -49,9 +49,9 @@ def filled(template: str, figures: Figures, comma: bool) -> str:
 
 def reading(language: str) -> tuple[Path, str]:
     """The page of a language ("" or ".pt"), and what it says of its tables."""
-    page = DOCS / f"benchmarks{language}.md"
     template = (TEMPLATES / f"benchmarks{language}.md").read_text(encoding="utf-8")
-    return page, filled(template, figures_of(page.read_text(encoding="utf-8")), bool(language))
+    figures = figures_of((DOCS / "benchmarks.md").read_text(encoding="utf-8"))
+    return DOCS / f"benchmarks{language}.md", filled(template, figures, bool(language))
 
 
 def main() -> None:

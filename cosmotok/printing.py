@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -61,11 +62,12 @@ def readable(facts: dict[str, Any]) -> list[tuple[str, str]]:
         frames = _("{frames} at {rate} frames/s").format(frames=frames, rate=number(f"{facts['frame_rate']:.4g}"))
     ratio, bits = number(f"{facts['compression']:.1f}"), number(f"{facts['bits_per_pixel']:.3f}")
     speed, seconds = number(f"{facts['frames_per_second']:.1f}"), number(f"{facts['seconds']:.1f}")
+    kind = _(re.sub(r"\d+", "{}", facts["token_kind"])).format(*re.findall(r"\d+", facts["token_kind"]))
     rows = [
         (_("model"), facts["model"]),
         (_("frames"), frames),
         (_("size"), f"{facts['width']} x {facts['height']}"),
-        (_("tokens"), f"{number(format(facts['tokens'], ','))} = {grid}, {facts['token_kind']}"),
+        (_("tokens"), f"{number(format(facts['tokens'], ','))} = {grid}, {kind}"),
         (
             _("compression"),
             _("{ratio}x smaller than raw, {bits} bits per pixel").format(ratio=ratio, bits=bits),

@@ -39,6 +39,10 @@ image video token_file
 """Names of facts as `cosmotok info` and others print them, and values that are words."""
 
 
+KINDS = ("FSQ indices below {}", "vectors of {} x {} bits")
+"""What a `ClipReport` says of its tokens."""
+
+
 def help_texts() -> Iterator[str]:
     """What `--help` shows of the command and its verbs."""
     yield from (*VERBS, *PANELS, *TYPER)
@@ -54,7 +58,7 @@ def marked_texts() -> Iterator[str]:
 
 def texts() -> dict[str, None]:
     """All of them, in the order in which they are met."""
-    found = [*help_texts(), *marked_texts(), *(label.replace("_", " ") for label in LABELS.split())]
+    found = [*help_texts(), *marked_texts(), *KINDS, *(label.replace("_", " ") for label in LABELS.split())]
     return dict.fromkeys(found)
 
 

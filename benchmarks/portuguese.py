@@ -1,0 +1,125 @@
+"""Generated tables in Portuguese: headings, decimal commas, and the sentences that come with them.
+
+    python benchmarks/portuguese.py    # writes the tables of the Portuguese pages anew, from the English ones
+
+Names of models stay as the command takes them: `klt:4x8x8:16`, `jpeg@0.25bpp`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MARK = re.compile(r"<!-- (\w+) -->\n\n(.*?)\n\n<!-- end of \1 -->", re.S)
+PROSE = {"reading", "fuzz"}
+"""Marks whose text is made for each language by itself."""
+
+CELLS = {
+    "model": "modelo",
+    "name": "nome",
+    "tokens": "tokens",
+    "compression": "compressão",
+    "parameters": "parâmetros",
+    "photos, dB": "fotos, dB",
+    "clips, dB": "vídeos, dB",
+    "above the KLT": "acima da KLT",
+    "sharpness": "nitidez",
+    "Sharpness": "Nitidez",
+    "Temporal PSNR, dB": "PSNR temporal, dB",
+    "bits per pixel": "bits por pixel",
+    "Bits per pixel": "Bits por pixel",
+    "Speed, Mpixel/s": "Velocidade, Mpixel/s",
+    "files": "arquivos",
+    "indices": "índices",
+    "codes in use": "códigos em uso",
+    "if drawn evenly": "se sorteados por igual",
+    "perplexity": "perplexidade",
+    "file": "arquivo",
+    "256 x 256: encode": "256 x 256: codificar",
+    "decode": "decodificar",
+    "both": "ambos",
+    "photo of 1024 x 1024": "foto de 1024 x 1024",
+    "slow": "lentos",
+    "fast": "rápidos",
+    "made-up": "sintéticos",
+    "eight fast clips, before": "oito vídeos rápidos, antes",
+    "now": "agora",
+    "frames 97 to 112 of a stream, before": "quadros 97 a 112 de um fluxo, antes",
+    "of fresh windows, now": "de janelas novas, agora",
+}
+WORDS = {
+    r"^(#+) Photos$": r"\1 Fotos",
+    r"^(#+) Images$": r"\1 Imagens",
+    r"^(#+) (Clips|Videos)$": r"\1 Vídeos",
+    r"^(#+) Codes$": r"\1 Códigos",
+    r"^(#+) Cost$": r"\1 Custo",
+    r"(\d+)-channel latents": r"latentes de \1 canais",
+    r"([\d.]+) FSQ codes": r"\1 códigos FSQ",
+    r"\(images\)": "(imagens)",
+    r"(?<=\d)%": " %",
+    r"^TokenBench: PSNR of .*": (
+        "TokenBench: PSNR de valores de 8 bits, do erro quadrático médio sobre todos os quadros de um arquivo, em "
+        "aritmética exata; SSIM (scikit-image, janela de 7x7) e LPIPS (VGG-16) são médias sobre os quadros. No total, "
+        "a média sobre os arquivos."
+    ),
+    r"^- (\w+) was not measured: needs (.*): ask for (\w+) by name to .* or fetch (\S+) and pass (\S+)=.+": (
+        r"- \1 não foi medido: precisa \2. Peça \3 pelo nome para baixar os pesos, ou baixe \4 e passe \5=ARQUIVO"
+    ),
+    "torchvision's weights of vgg16": "da VGG-16 do torchvision",
+    "pytorch-fid's weights of Inception-v3": "da Inception-v3 do pytorch-fid",
+    "StyleGAN-V's I3D network": "da rede I3D do StyleGAN-V",
+}
+
+
+def portuguese(text: str) -> str:
+    """The text of generated tables, which is English, in Portuguese."""
+    lines = [cells_of(line) if line.startswith("|") else line for line in text.split("\n")]
+    text = "\n".join(lines)
+    for rule, words in WORDS.items():
+        text = re.sub(rule, words, text, flags=re.M)
+    return text
+
+
+def cells_of(row: str) -> str:
+    return "|".join(cell_of(cell) for cell in row.split("|"))
+
+
+def cell_of(cell: str) -> str:
+    """A heading's words, or figures with decimal commas."""
+    words = cell.strip()
+    if words in CELLS:
+        return cell.replace(words, CELLS[words])
+    if re.search(r"[`@:]", words):  # the name of a model
+        return cell
+    return re.sub(r"\d[\d,.]*", lambda number: number[0].translate(str.maketrans(".,", ",.")), cell)
+
+
+def pages() -> list[tuple[Path, Path]]:
+    """Every Portuguese page, behind its English one."""
+    found = [ROOT / "README.pt.md", *sorted((ROOT / "docs").glob("*.pt.md"))]
+    return [(page.with_name(page.name.replace(".pt.md", ".md")), page) for page in found]
+
+
+def tables(page: Path) -> dict[str, str]:
+    """Generated parts of a page by their marks."""
+    found = MARK.findall(page.read_text(encoding="utf-8"))
+    return {mark: text for mark, text in found if mark not in PROSE}
+
+
+def rows(text: str) -> list[str]:
+    return [line for line in text.split("\n") if line.startswith("|")]
+
+
+def main() -> None:
+    for english, page in pages():
+        text = page.read_text(encoding="utf-8")
+        for mark, table in tables(english).items():
+            mine, words = tables(page)[mark], portuguese(table)
+            if rows(mine) != rows(words):
+                text = text.replace(mine, words)
+        page.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
