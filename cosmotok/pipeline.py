@@ -25,7 +25,7 @@ from cosmotok.metrics.quality import RunningQuality
 from cosmotok.overlap import Behind, ahead
 from cosmotok.spec import TokenizerSpec
 from cosmotok.streaming import StreamDecoder
-from cosmotok.tokenfile import TICKS, TokenFile, TokenInfo, TokenWriter
+from cosmotok.tokenfile import TICKS, StoredTokens, TokenInfo, TokenWriter
 from cosmotok.writing import Together, spare
 
 __all__ = ["ClipReport", "decode_file", "encode_file", "reconstruct_file"]
@@ -199,13 +199,13 @@ def encode_file(
 
 def decode_file(
     tokenizer: BaseTokenizer,
-    tokens: TokenFile,
+    tokens: StoredTokens,
     output: Path,
     *,
     model: str | None = None,
     advance: Advance = lambda count: None,
 ) -> ClipReport:
-    """Plays a token file back to a video or image; needs nothing but the file and its model.
+    """Plays the tokens of a clip back to a video or image; needs nothing but them and their model.
 
     Raises:
         TokenFileError: where another model made the tokens, or they are damaged.
@@ -240,7 +240,7 @@ def decode_file(
         decoder = tokenizer.stream_decoder(attention_context=stored.attention_context, size=(height, width))
         for video in decoded_pieces(decoder, tokens):
             behind(finish, fetch(video))
-    return clip_report(tokenizer.spec, tokens.path, output, info, count, tokens.bits, time.monotonic() - begin)
+    return clip_report(tokenizer.spec, tokens.label, output, info, count, tokens.bits, time.monotonic() - begin)
 
 
 class FrameSink:
@@ -293,13 +293,13 @@ class FrameSink:
             self.writer.__exit__(kind, error, trace)
 
 
-def decoded_pieces(decoder: StreamDecoder, tokens: TokenFile) -> Iterator[Tensor]:
+def decoded_pieces(decoder: StreamDecoder, tokens: StoredTokens) -> Iterator[Tensor]:
     try:
         for piece in tokens:
             yield decoder.push(piece)
         yield decoder.flush()
     except InputError as error:  # values that no encoder makes
-        raise TokenFileError(f"{tokens.path}: damaged ({error}); encode the clip again") from None
+        raise TokenFileError(f"{tokens.label}: damaged ({error}); encode the clip again") from None
 
 
 def batches(frames: Iterable[F], count: int) -> Iterator[list[F]]:
@@ -358,7 +358,7 @@ def timing(ticks: list[int], frame_rate: Fraction | None) -> tuple[Fraction, tup
 
 def clip_report(
     spec: TokenizerSpec,
-    source: Path,
+    source: Path | str,
     output: Path,
     info: MediaInfo,
     frames: int,

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,7 +31,7 @@ from cosmotok.paths import as_path
 from cosmotok.spec import TokenizerSpec
 from cosmotok.writing import output_file, spool, write_error
 
-__all__ = ["TokenFile", "TokenInfo", "TokenWriter"]
+__all__ = ["StoredTokens", "TokenFile", "TokenInfo", "TokenWriter"]
 
 FORMAT = "cosmotok-tokens"
 FORMAT_VERSION = "1"
@@ -201,7 +202,48 @@ class TokenWriter:
             self._spool.close()
 
 
-class TokenFile:
+class StoredTokens(ABC):
+    """The tokens of one clip, wherever they are stored, and what is said of them."""
+
+    label: str
+    """Names them to people."""
+    path: Path
+    """Of the file or folder that they are in."""
+    info: TokenInfo
+    name: str
+    """'indices' or 'latents'."""
+    shape: tuple[int, ...]
+    """(T', H', W') or (C, T', H', W')."""
+    bits: int
+    """Per value, as stored."""
+
+    def check(self, tokenizer: BaseTokenizer) -> None:
+        """Raises TokenFileError unless `tokenizer` made these tokens, and they are as many as the size says."""
+        info, spec = self.info, tokenizer.spec
+        if not same_weights(info.fingerprint, tokenizer.fingerprint):
+            raise TokenFileError(
+                f"{self.label}: made by model {one_line(info.model)} with weights {info.fingerprint}, "
+                f"not by {spec.name!r} with weights {tokenizer.fingerprint}; pass the right one with --model"
+            )
+        channels = () if spec.is_discrete else (spec.latent_channels,)
+        expected = (*channels, *spec.grid(*info.size))
+        name = "indices" if spec.is_discrete else "latents"
+        if self.name != name or self.shape != expected or info.chunk != spec.chunk:
+            raise TokenFileError(
+                f"{self.label}: holds {self.name} of shape {self.shape} in chunks of {info.chunk}, expected "
+                f"{name} of shape {expected} in chunks of {spec.chunk}; encode the clip again"
+            )
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Tensor]:
+        """Tokens of a few latent frames at a time: (1, C, t, H', W') or (1, t, H', W').
+
+        Raises:
+            TokenFileError: where they are damaged.
+        """
+
+
+class TokenFile(StoredTokens):
     """Reads a token file piece by piece.
 
     Raises:
@@ -210,6 +252,7 @@ class TokenFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path = as_path(path)
+        self.label = str(path)
         try:
             check_regular_file(path)
             with safetensors.safe_open(path, framework="pt") as file:
@@ -228,7 +271,6 @@ class TokenFile:
                         f"{' or '.join(dtypes)} with {axes}; encode the clip again"
                     )
                 self.bits = int("".join(filter(str.isdigit, dtype)))
-                """Per value, as stored."""
         except FileNotFoundError:
             raise TokenFileError(f"{path}: no such file") from None
         except (OSError, ValueError, safetensors.SafetensorError) as error:
@@ -236,25 +278,7 @@ class TokenFile:
                 f"{path}: not a readable token file ({one_line(error, 120)}); encode the clip again"
             ) from None
 
-    def check(self, tokenizer: BaseTokenizer) -> None:
-        """Raises TokenFileError unless `tokenizer` made these tokens, and they are as many as the size says."""
-        info, spec = self.info, tokenizer.spec
-        if not same_weights(info.fingerprint, tokenizer.fingerprint):
-            raise TokenFileError(
-                f"{self.path}: made by model {one_line(info.model)} with weights {info.fingerprint}, "
-                f"not by {spec.name!r} with weights {tokenizer.fingerprint}; pass the right one with --model"
-            )
-        channels = () if spec.is_discrete else (spec.latent_channels,)
-        expected = (*channels, *spec.grid(*info.size))
-        name = "indices" if spec.is_discrete else "latents"
-        if self.name != name or self.shape != expected or info.chunk != spec.chunk:
-            raise TokenFileError(
-                f"{self.path}: holds {self.name} of shape {self.shape} in chunks of {info.chunk}, expected "
-                f"{name} of shape {expected} in chunks of {spec.chunk}; encode the clip again"
-            )
-
     def __iter__(self) -> Iterator[Tensor]:
-        """Tokens of a few latent frames at a time: (1, C, t, H', W') or (1, t, H', W')."""
         with safetensors.safe_open(self.path, framework="pt") as file:
             piece = file.get_slice(self.name)
             frames = self.info.chunk or self.shape[-3]

@@ -34,7 +34,8 @@ what path width height frames frame_rate seconds audio codec pixel_format model 
 latents indices constant_rate attention_context chunk positions files from to parameters fingerprint halves
 config_version spatial_factor temporal_factor patch channels encoder_multipliers decoder_multipliers blocks z_channels
 latent_channels legacy_mode linear_shortcut planned done filtered quarantined rows bytes shards running layers clips
-image video token_file
+image video token_file complete inputs sources signals options mean std vocab_size compression data_set latent_dtype
+same close other not_reached
 """
 """Names of facts as `cosmotok info` and others print them, and values that are words."""
 

@@ -24,7 +24,7 @@ INTERRUPTED = 130
 
 VERBS = {
     "Clips and photos": ("reconstruct", "encode", "decode", "info"),
-    "Data sets": ("tokenize", "stats"),
+    "Data sets": ("tokenize", "verify", "stats"),
     "Measuring": ("evaluate", "compare", "benchmark"),
     "Models": ("models", "train", "convert", "calibrate", "export"),
     "A page to try it on": ("demo",),
@@ -33,6 +33,7 @@ VERBS = {
 PANELS = {
     "Model": {"model", "models", "variant", "precision", "fit", "weights", "revision", "recipe", "config", "baseline"},
     "Source": {"frames", "size", "max_pixels", "data", "reference", "reconstruction", "changed", "most_quarantined"},
+    "Rows": {"row", "sample", "seed"},
     "Clips": {"frame_rate", "short_side", "segment", "overlap", "scenes", "min_frames", "min_side"},
     "Workers": {"engine", "workers", "address", "cpus", "gpus", "shard_inputs"},
     "Measuring": {"protocol", "metrics", "lpips_weights", "inception_weights", "i3d_weights", "rounds"},

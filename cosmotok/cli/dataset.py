@@ -1,4 +1,4 @@
-"""The verb for whole collections: tokenize."""
+"""Verbs for whole collections: tokenize, verify."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ from cosmotok.cli.options import (
     Variant,
     context_of,
     device_of,
+    require_known,
 )
 from cosmotok.defaults import MAX_PIXELS
 from cosmotok.language import number
 from cosmotok.language import translate as _
-from cosmotok.printing import say, show
+from cosmotok.printing import clean, print_json, say, show
 
 if TYPE_CHECKING:
     from cosmotok.dataset.engines import Engine
     from cosmotok.dataset.run import Planned
     from cosmotok.dataset.worker import Step
+    from cosmotok.interface import BaseTokenizer
 
 Sources = Annotated[
     list[str] | None,
@@ -132,6 +134,59 @@ def tokenize(
     show({"output": output, "model": manifest.model, **asdict(manifest.counts)}, json)
 
 
+@app.command()
+def verify(
+    data: Annotated[str, typer.Argument(help="Folder or URL of a data set.")],
+    sample: Annotated[int, typer.Option(min=0, help="Encode so many rows once more from their sources.")] = 0,
+    seed: Annotated[int, typer.Option(help="Draws them.")] = 0,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="The model, unless it is a bundled or published one.")
+    ] = None,
+    variant: Variant = None,
+    fit: Fit = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Check a data set of tokens: its files, hashes and counts, and a sample of its rows."""
+    from cosmotok.dataset.verify import verify as check
+
+    tokenizer = model_of(data, model, variant, fit, device) if sample else None
+    with Bar() as bar:
+        found = check(
+            data,
+            tokenizer,
+            sample=sample,
+            seed=seed,
+            begin=lambda count: bar.start(_("verifying"), count, _("shards and rows")),
+            advance=lambda count: bar.bar.advance(count),
+        )
+    if json:
+        print_json(asdict(found))
+    else:
+        encoded = ("same", "close", "other", "not_reached") if sample else ()
+        show({name: getattr(found, name) for name in ("shards", "rows", *encoded)}, json)
+        print("".join(clean(line) + "\n" for line in found.faults), end="")
+        for line in found.remarks:
+            say(_("not reached: {reason}").format(reason=line))
+    if found.faults:
+        raise typer.Exit(1)
+
+
+def model_of(data: str, model: str | None, variant: str | None, fit: Path | None, device: str) -> BaseTokenizer:
+    """The model of a data set, as its options have it."""
+    from cosmotok.dataset.options import Options
+    from cosmotok.dataset.reading.shards import read_manifest
+    from cosmotok.dataset.storage import storage_at
+    from cosmotok.dataset.worker import load
+
+    manifest = read_manifest(storage_at(data))
+    if model is None:
+        require_known(manifest.model, data)
+    options = Options.parse(manifest.options)
+    place = "cpu" if options.precision == "int8" and device == "auto" else device_of(device)
+    return load(model or manifest.model, options, place, variant, fit)
+
+
 def engine_of(
     name: str, workers: int, threads: int | None, address: str | None, cpus: float, gpus: float
 ) -> Engine | None:
@@ -160,24 +215,37 @@ def renew_of(text: str | None) -> bool | None:
     return None if text is None else text == "renew"
 
 
-class Report:
-    """A line on what was found, then the progress."""
+class Bar:
+    """Progress of work that is measured only once it has begun."""
 
     def __init__(self) -> None:
         self.bar: Any = None
-        self.frames = self.tokens = 0
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> Any:
         return self
+
+    def start(self, label: str, count: int | None, unit: str) -> None:
+        """There is so much to do."""
+        from cosmotok.progress import Progress
+
+        self.bar = Progress(label, count, unit).__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        if self.bar is not None:
+            self.bar.__exit__(*error)
+
+
+class Report(Bar):
+    """A line on what was found, then the progress."""
+
+    frames = tokens = 0
 
     def begin(self, found: Planned) -> None:
         """What there is to do."""
-        from cosmotok.progress import Progress
-
         changes = f"; {found.changes}" if str(found.changes) else ""
         inputs, done = number(f"{found.inputs:,}"), number(f"{found.done:,}")
         say(_("{inputs} inputs, {done} of them done before").format(inputs=inputs, done=done) + changes)
-        self.bar = Progress(_("tokenizing"), (found.inputs - found.done) or None, _("inputs")).__enter__()
+        self.start(_("tokenizing"), (found.inputs - found.done) or None, _("inputs"))
 
     def advance(self, step: Step) -> None:
         """Some of it was done."""
@@ -188,7 +256,3 @@ class Report:
             frames, tokens = (number(f"{count / seconds:,.0f}") for count in (self.frames, self.tokens))
             note = _("{frames} frames/s, {tokens} tokens/s").format(frames=frames, tokens=tokens)
             self.bar.advance(step.inputs, note)
-
-    def __exit__(self, *error: Any) -> None:
-        if self.bar is not None:
-            self.bar.__exit__(*error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,15 +28,20 @@ from cosmotok.cli.options import (
     context_of,
     default_output,
     files_of,
+    is_data_set,
     load,
     peek,
     progress,
+    require_known,
     size_of,
 )
 from cosmotok.defaults import MAX_PIXELS
 from cosmotok.language import translate as _
 from cosmotok.paths import plain_name
 from cosmotok.printing import show
+
+if TYPE_CHECKING:
+    from cosmotok.tokenfile import StoredTokens
 
 
 @app.command()
@@ -130,7 +135,8 @@ def encode(
 
 @app.command()
 def decode(
-    tokens: Annotated[Path, typer.Argument(help="A token file that `cosmotok encode` wrote.")],
+    tokens: Annotated[str, typer.Argument(help="A token file of `cosmotok encode`, or a data set of `tokenize`.")],
+    row: Annotated[int | None, typer.Option(help="Which row of a data set, from 0.")] = None,
     output: Output = None,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="The model, unless the file names a bundled or published one.")
@@ -142,22 +148,33 @@ def decode(
     fit: Fit = None,
     json: Json = False,
 ) -> None:
-    """Decode a token file to a video or image."""
-    from cosmotok.errors import TokenFileError
-    from cosmotok.families import is_known
-    from cosmotok.foreign import one_line
+    """Decode a token file, or a row of a data set, to a video or image."""
     from cosmotok.pipeline import decode_file
+
+    stored, name = stored_tokens(tokens, row)
+    if model is None:
+        require_known(stored.info.model, tokens)
+    tokenizer = load(model or stored.info.model, device, dtype, variant, precision, fit)
+    suffix = ".png" if stored.info.kind == "image" else ".mp4"
+    target = output or beside_or_here(stored.path, name + suffix)
+    with progress(_("decoding {name}").format(name=stored.path.name), stored.info.size[0]) as bar:
+        report = decode_file(tokenizer, stored, target, model=files_of(model or stored.info.model), advance=bar.advance)
+    show(report, json)
+
+
+def stored_tokens(source: str, row: int | None) -> tuple[StoredTokens, str]:
+    """The tokens in a token file or in a row of a data set, and what to call what they decode to, without suffix."""
+    from cosmotok.errors import InputError
     from cosmotok.tokenfile import TokenFile
 
-    file = TokenFile(tokens)
-    if model is None and not is_known(file.info.model):
-        raise TokenFileError(
-            f"{tokens}: made by {one_line(file.info.model)}, which is neither bundled nor published; "
-            "if you trust it, name it with --model"
-        )
-    tokenizer = load(model or file.info.model, device, dtype, variant, precision, fit)
-    suffix = ".png" if file.info.kind == "image" else ".mp4"
-    target = output or beside_or_here(tokens, f"{tokens.stem}.decoded{suffix}")
-    with progress(_("decoding {name}").format(name=tokens.name), file.info.size[0]) as bar:
-        report = decode_file(tokenizer, file, target, model=files_of(model or file.info.model), advance=bar.advance)
-    show(report, json)
+    if not is_data_set(source):
+        if row is not None:
+            raise InputError(f"--row: {source} is no data set")
+        file = TokenFile(source)
+        return file, f"{file.path.stem}.decoded"
+    from cosmotok.dataset.reading.clips import RowTokens
+
+    if row is None:
+        raise InputError(f"{source}: is a data set; say which of its rows with --row, from 0")
+    clip = RowTokens(source, row)
+    return clip, f"{clip.path.resolve().name}.row-{row}"

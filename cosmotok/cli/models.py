@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from cosmotok.cli.app import app
-from cosmotok.cli.options import DEFAULT_MODEL, Device, Fit, Json, Model, Variant, files_of, load, load_cosmos, progress
+from cosmotok.cli.options import (
+    DEFAULT_MODEL,
+    Device,
+    Fit,
+    Json,
+    Model,
+    Variant,
+    files_of,
+    is_data_set,
+    load,
+    load_cosmos,
+    progress,
+)
 from cosmotok.language import number
 from cosmotok.language import translate as _
 from cosmotok.printing import print_json, print_table, say, show
 from cosmotok.writing import spare
-
-if TYPE_CHECKING:
-    pass
 
 AnyModel = Annotated[str, typer.Argument(help="A model: bundled name, file, folder or Hub id, of any known kind.")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit, of a model on the Hub.")]
@@ -23,13 +32,16 @@ Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit, of a 
 
 @app.command()
 def info(
-    what: Annotated[str, typer.Argument(help="A media file, a token file, or a model: a name, path or Hub id.")],
+    what: Annotated[
+        str,
+        typer.Argument(help="A media file, a token file, a data set of tokens, or a model: a name, path or Hub id."),
+    ],
     variant: Variant = None,
     fit: Fit = None,
     json: Json = False,
 ) -> None:
-    """Tell what a file or model is."""
-    show(describe(what, variant, fit), json)
+    """Tell what a file, data set or model is."""
+    show(describe_data_set(what, json) if is_data_set(what) else describe(what, variant, fit), json)
 
 
 @app.command()
@@ -196,6 +208,16 @@ def describe_tokens(path: Path) -> dict[str, Any]:
     facts = {k: str(v) if k == "frame_rate" and v else v for k, v in vars(tokens.info).items() if k != "times"}
     constant = tokens.info.times is None
     return {"what": "token file", **facts, "constant_rate": constant, tokens.name: list(tokens.shape)}
+
+
+def describe_data_set(place: str, as_json: bool) -> dict[str, Any]:
+    from cosmotok.dataset.reading.facts import changed_options, facts_of
+
+    facts = facts_of(place)
+    if as_json:
+        return facts
+    signals = [f"{name} ({' x '.join(map(str, shape))})" for name, shape in facts["signals"].items()]
+    return {**facts, "signals": signals, "options": changed_options(facts["options"])}
 
 
 def describe_media(path: Path) -> dict[str, Any]:

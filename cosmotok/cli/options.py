@@ -157,6 +157,27 @@ def beside_or_here(source: Path, name: str) -> Path:
     return (source.parent if os.access(folder, os.W_OK) else Path()) / name
 
 
+def is_data_set(what: str) -> bool:
+    """Whether it is, or would be, a data set of `cosmotok tokenize`; its files are not opened."""
+    folder = Path(what)
+    return "://" in what or (
+        (folder / "manifest.json").is_file() and any((folder / name).is_dir() for name in ("data", ".plan"))
+    )
+
+
+def require_known(model: str, holder: str) -> None:
+    """Raises TokenFileError unless the model that a file names is one whose name tells where it is."""
+    from cosmotok.errors import TokenFileError
+    from cosmotok.families import is_known
+    from cosmotok.foreign import one_line
+
+    if not is_known(model):
+        raise TokenFileError(
+            f"{holder}: made by {one_line(model)}, which is neither bundled nor published; if you trust it, name it "
+            "with --model"
+        )
+
+
 def progress(label: str, count: int | None, unit: str | None = None) -> Any:
     """A progress bar, of an unknown number of frames if need be."""
     from cosmotok.progress import Progress

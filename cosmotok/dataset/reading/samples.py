@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,8 +61,6 @@ class Samples:
                 raise ValueError(f"an index of {int(tokens.max())}, where there are {spec.vocab_size}")
         elif self.statistics is not None:
             tokens = normalize_latents(tokens[None], *self.statistics)[0]
-        rate = row["frame_rate"] or 0.0
-        times = np.arange(size[0]) / rate if rate else np.zeros(size[0])
         signals = self._signals(row)
         frames = frames_of_latents(spec, tokens.shape[-3], size[0])
         return {
@@ -74,8 +73,8 @@ class Samples:
             "size": size,
             "original_size": (row["original_height"], row["original_width"]),
             "first_frame": row["first_frame"],
-            "frame_rate": rate,
-            "times": torch.from_numpy(row["start"] + (times if row["times"] is None else row["times"])),
+            "frame_rate": row["frame_rate"] or 0.0,
+            "times": torch.from_numpy(row["start"] + times_of(row)),
             "signals": signals,
             "latent_signals": {name: values[frames] for name, values in signals.items()},
         }
@@ -87,6 +86,16 @@ class Samples:
             for name, (values, shape) in found.items()
             if values is not None
         }
+
+
+def times_of(row: Row) -> np.ndarray:
+    """Seconds of each frame from the first: (T,) float64; raises ValueError where they cannot be."""
+    frames, rate, times = row["frames"], row["frame_rate"], row["times"]
+    if rate is None:
+        return np.zeros(frames)
+    if not 0 < rate < math.inf or (times is not None and len(times) != frames):
+        raise ValueError(f"{frames} frames at a rate of {rate}, with other times")
+    return np.arange(frames) / rate if times is None else times
 
 
 def shape_of(row: Row) -> tuple[int, int, int]:

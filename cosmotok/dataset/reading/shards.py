@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cosmotok.dataset.manifest import MANIFEST, Manifest, Shard
+from cosmotok.dataset.manifest import MANIFEST, Manifest
 from cosmotok.dataset.schema import LATENT_DTYPES, row_schema
 from cosmotok.dataset.storage import Storage, storage_at
 from cosmotok.errors import CosmotokError, InputError
@@ -94,22 +94,25 @@ class _Opened:
 class Shards:
     """Reads rows; it can be sent to other processes, and used from several threads.
 
+    Args:
+        check: whether the data set has to be whole, by the sizes of its files.
+
     Raises:
         InputError: at once where there is no data set, or a shard is missing or has another size than the manifest's.
     """
 
-    def __init__(self, place: str | os.PathLike[str]) -> None:
+    def __init__(self, place: str | os.PathLike[str], *, check: bool = True) -> None:
         self.place = os.fspath(place)
         self._mine: _Opened | None = None
-        storage = self._opened.storage
-        self.name = storage.name
-        self.manifest = read_manifest(storage)
-        if not self.manifest.shards:
+        self.name = self.storage.name
+        self.manifest = read_manifest(self.storage)
+        if not self.manifest.shards and check:
             state = "is not complete" if not self.manifest.complete else "has no rows"
             raise InputError(f"{self.name}: {state}; run `cosmotok tokenize` as it was begun until it ends")
         manifest = self.manifest
         self._columns = row_schema(manifest.spec, manifest.latent_dtype, manifest.signals).names
-        self._check_sizes(storage)
+        if check:
+            self._check_sizes()
         self.starts = [0, *accumulate(shard.rows for shard in self.manifest.shards)]
         """Number of the first row of each shard, and of all rows."""
 
@@ -118,19 +121,28 @@ class Shards:
         """Changes with the rows."""
         return hashlib.sha256("".join(shard.sha256 for shard in self.manifest.shards).encode()).hexdigest()[:16]
 
-    def _check_sizes(self, storage: Storage) -> None:
-        found = storage.sizes("data")
+    @property
+    def storage(self) -> Storage:
+        """Where the files are."""
+        return self._opened.storage
+
+    def _check_sizes(self) -> None:
+        found = self.storage.sizes("data")
         if not found and self.name.startswith(("http:", "https:")):
             return  # a web server lists no files
-        for shard in self.manifest.shards:
+        for number, shard in enumerate(self.manifest.shards):
             size = found.get(shard.name.removeprefix("data/"))
             if size is None:
-                raise self._damage(shard, "is missing")
+                raise self.damage(number, "is missing")
             if size != shard.bytes:
-                raise self._damage(shard, f"has {size:,} bytes, not the {shard.bytes:,} of the manifest")
+                raise self.damage(number, f"has {size:,} bytes, not the {shard.bytes:,} of the manifest")
 
-    def _damage(self, shard: Shard, what: str) -> InputError:
-        return InputError(f"{self.name}/{shard.name}: {what}; run `cosmotok tokenize` as before to have it made anew")
+    def damage(self, number: int, what: str) -> InputError:
+        """The error of a shard that is not as it should be."""
+        return InputError(
+            f"{self.name}/{self.manifest.shards[number].name}: {what}; remove the file, if it is there, and run "
+            "`cosmotok tokenize` as before, which makes it anew"
+        )
 
     @property
     def _opened(self) -> _Opened:
@@ -192,9 +204,9 @@ class Shards:
         if len(files) > OPEN:
             files.popitem(last=False)[1].table.close()
         if found.table.schema_arrow.names != self._columns:
-            raise self._damage(entry, "does not have the columns of its manifest")
+            raise self.damage(shard, "does not have the columns of its manifest")
         if found.bounds[-1] != entry.rows:
-            raise self._damage(entry, f"has {found.bounds[-1]:,} rows, not the {entry.rows:,} of the manifest")
+            raise self.damage(shard, f"has {found.bounds[-1]:,} rows, not the {entry.rows:,} of the manifest")
         return found
 
     def _trying(self, shard: int, action: Callable[[], Any]) -> Any:
@@ -212,7 +224,7 @@ class Shards:
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, CosmotokError):
                 raise
-            raise self._damage(self.manifest.shards[shard], f"damaged ({one_line(error, 120)})") from None
+            raise self.damage(shard, f"damaged ({one_line(error, 120)})") from None
 
 
 def _values(column: pa.Array) -> Sequence[Any]:
