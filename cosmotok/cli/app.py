@@ -24,7 +24,7 @@ INTERRUPTED = 130
 
 VERBS = {
     "Clips and photos": ("reconstruct", "encode", "decode", "info"),
-    "Data sets": ("tokenize", "verify", "stats"),
+    "Data sets": ("tokenize", "verify", "unpack", "stats"),
     "Measuring": ("evaluate", "compare", "benchmark"),
     "Models": ("models", "train", "convert", "calibrate", "export"),
     "A page to try it on": ("demo",),
@@ -38,7 +38,18 @@ PANELS = {
     "Workers": {"engine", "workers", "address", "cpus", "gpus", "shard_inputs"},
     "Measuring": {"protocol", "metrics", "lpips_weights", "inception_weights", "i3d_weights", "rounds"},
     "Computing": {"device", "dtype", "attention_context", "batch", "threads", "jobs"},
-    "Output": {"output", "side_by_side", "latent_dtype", "status", "json", "plot", "resume", "dry_run", "check_data"},
+    "Output": {
+        "output",
+        "to",
+        "side_by_side",
+        "latent_dtype",
+        "status",
+        "json",
+        "plot",
+        "resume",
+        "dry_run",
+        "check_data",
+    },
 }
 """Of a verb's help: its options by topic."""
 TEXTS = ("help", "epilog", "metavar", "options_metavar", "subcommand_metavar")

@@ -1,4 +1,4 @@
-"""Verbs for whole collections: tokenize, verify."""
+"""Verbs for whole collections: tokenize, verify, unpack."""
 
 from __future__ import annotations
 
@@ -170,6 +170,33 @@ def verify(
             say(_("not reached: {reason}").format(reason=line))
     if found.faults:
         raise typer.Exit(1)
+
+
+@app.command()
+def unpack(
+    data: Annotated[str, typer.Argument(help="Folder or URL of a data set.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="bin: one file of indices and an index; webdataset: tar archives; safetensors: a token file for each "
+            "row."
+        ),
+    ],
+    output: Annotated[str, typer.Option("--output", "-o", help="Folder to write; an earlier one is replaced.")],
+    json: Json = False,
+) -> None:
+    """Unpack a data set of tokens to files of another format."""
+    from cosmotok.dataset.unpacking import unpack as write
+
+    with Bar() as bar:
+        rows = write(
+            data,
+            output,
+            to,
+            begin=lambda count: bar.start(_("unpacking"), count, _("rows")),
+            advance=lambda count: bar.bar.advance(count),
+        )
+    show({"output": output, "rows": rows}, json)
 
 
 def model_of(data: str, model: str | None, variant: str | None, fit: Path | None, device: str) -> BaseTokenizer:

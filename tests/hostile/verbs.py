@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from worlds import frames_of
 from zygote import Job
 
@@ -67,6 +68,21 @@ def check_export(path: Path) -> None:
         raise ValueError(f"missing: {missing}")
 
 
+def check_flat(path: Path) -> None:
+    offset, *shape = np.load(path / "index.npy")[-1].tolist()
+    if (path / "tokens.bin").stat().st_size != 2 * (offset + np.prod(shape)):
+        raise ValueError("the index does not end where the tokens do")
+
+
+def check_rows(path: Path) -> None:
+    lines = (path / "rows.jsonl").read_text().splitlines()
+    files = sorted(path.glob("*.safetensors"))
+    if len(files) != len(lines):
+        raise ValueError(f"{len(files)} of {len(lines)} rows")
+    for file in files:
+        check_tokens(file)
+
+
 def check_run(path: Path) -> None:
     from cosmotok.training.checkpoints import Checkpoints
 
@@ -117,6 +133,8 @@ VERBS = {
     "calibrate": Verb(("calibrate", "{world}/video", "{world}/clip.mp4", "-o", "{out}"), "out", check_model),
     "train": Verb(TRAIN, "out", check_run, second=(*TRAIN, "--resume"), grows=True),
     "evaluate": Verb(EVALUATE, "out", check_evaluation, second=(*EVALUATE, "--resume"), grows=True),
+    "flat": Verb(("unpack", "{world}/tokens", "--to", "bin", "-o", "{out}"), "out", check_flat),
+    "unpack": Verb(("unpack", "{world}/tokens", "--to", "safetensors", "-o", "{out}"), "out", check_rows),
     "export": Verb(
         ("export", "{world}/image", "-o", "{out}", "--to", "torch-export", "--part", "encoder"),
         "out",

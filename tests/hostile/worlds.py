@@ -10,6 +10,7 @@ import media_samples as samples
 import numpy as np
 from PIL import Image
 from small import fresh, video
+from token_sets import write_set
 
 from cosmotok import Tokenizer
 from cosmotok.checkpoint.diffusers_files import write_diffusers
@@ -34,7 +35,7 @@ TOKENS = ("video.safetensors", "codes.safetensors", "image.safetensors")
 
 
 def make_world(folder: Path) -> Path:
-    """Media of 5 frames of 40 x 24, models of width 8, and tokens by them."""
+    """Media of 5 frames of 40 x 24, models of width 8, tokens by them, and a data set of tokens."""
     folder.mkdir(parents=True, exist_ok=True)
     frames = [frame[:24, :40] for frame in samples.numbered(5)]
     for name in MEDIA[:3]:
@@ -56,6 +57,7 @@ def make_world(folder: Path) -> Path:
     (folder / "pictures").mkdir()
     for number, picture in enumerate(pictures[:3]):
         picture.save(folder / "pictures" / f"{number}.png")
+    write_set(folder / "tokens", [2, 1])
     return folder
 
 
