@@ -22,7 +22,7 @@ SENTENCES = {
     "README.pt.md": (
         "De {speed_low:.1f} a {speed_high:.1f} vezes mais rápido que a versão do diffusers e que a forma publicada",
         "em 256 x 256, e {large:.1f} vezes em 1024 x 1024",
-        "`--precision int8` é {int8_low:.1f} a {int8_high:.1f} vez mais rápido ainda",
+        "`--precision int8` é de {int8_low:.1f} a {int8_high:.1f} vez mais rápido ainda",
         "`dv8x16x16-tiny` ganha {coarse:+.1f} dB sobre uma transformada linear em vídeos",
     ),
     "CHANGELOG.md": ("Faster networks on the CPU, {speed_low:.1f} to {speed_high:.1f} times diffusers' port",),

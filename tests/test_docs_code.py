@@ -14,6 +14,7 @@ from cosmotok.cli.app import command
 SLOW = ("docs/evaluation.md", "docs/export.md", "docs/training.md")
 """Pages whose Python takes too long for every test run."""
 BEFORE = {
+    "README.md": "cosmotok tokenize footage -o tokens --model dv4x8x8-tiny --size 128x128 --segment 17",
     "docs/diffusers.md": "cosmotok stats footage --model cv4x8x8-tiny --frames 17 -o with-statistics",
     "docs/token-files.md": "cosmotok encode clip.mp4 --frames 0:60 --model dv4x8x8-tiny",
 }
