@@ -15,6 +15,8 @@ SLOW = ("docs/evaluation.md", "docs/export.md", "docs/training.md")
 """Pages whose Python takes too long for every test run."""
 BEFORE = {
     "README.md": "cosmotok tokenize footage -o tokens --model dv4x8x8-tiny --size 128x128 --segment 17",
+    "docs/datasets.md": "cosmotok tokenize clips -o tokens -m dv4x8x8-tiny --size 64x48 --segment 9\n"
+    "cosmotok tokenize clips -o latents --size 64x48 --segment 9\ncosmotok unpack tokens --to bin -o flat",
     "docs/diffusers.md": "cosmotok stats footage --model cv4x8x8-tiny --frames 17 -o with-statistics",
     "docs/token-files.md": "cosmotok encode clip.mp4 --frames 0:60 --model dv4x8x8-tiny",
 }
@@ -44,7 +46,8 @@ def values_of(page: str) -> dict:
 def run(line: str) -> None:
     """A command, in this process; training is cut short."""
     words = words_of(line)[1:]
-    if words[0] in ("train", "evaluate", "compare") and "--resume" not in words:  # earlier pages may have written there
+    writes = words[0] in ("train", "evaluate", "compare", "tokenize")
+    if writes and "--resume" not in words:  # earlier pages may have written there
         shutil.rmtree(words[words.index("-o") + 1] if "-o" in words else "runs", ignore_errors=True)
     if words[0] == "train" and not {"--check-data", "--dry-run", "--resume"} & set(words):
         words = [word for word in words if not word.startswith("minutes=")] + ["minutes=0.02", "data.workers=0"]
@@ -55,8 +58,8 @@ def run(line: str) -> None:
 
 
 def run_python(page: str) -> None:
-    if page in BEFORE:
-        run(BEFORE[page])
+    for line in BEFORE.get(page, "").splitlines():
+        run(line)
     values = values_of(page)
     for block in blocks_of(page):
         if block.language == "python" and block.reason is None:

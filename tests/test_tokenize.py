@@ -22,8 +22,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
 from cosmotok import Tokenizer
+from cosmotok.dataset import TokenDataset
 from cosmotok.dataset import worker as worker_module
 from cosmotok.dataset.engines import Processes, RayEngine
 from cosmotok.dataset.hashing import hashes
@@ -171,6 +173,8 @@ def test_from_a_bucket_to_a_bucket(bucket: str, made: Path, clips: Path) -> None
     there = storage_at(f"{bucket}/out")
     rows = [row for shard in manifest.shards for row in pq.read_table(there.open(shard.name)).to_pylist()]
     assert [row["indices"] for row in rows] == [row["indices"] for row in rows_of(made)]
+    loader = DataLoader(TokenDataset(f"{bucket}/out", shuffle=True), batch_size=None, num_workers=2)
+    assert sorted(row["row"] for row in loader) == list(range(len(rows)))
     again = tokenize([f"{bucket}/in"], f"{bucket}/out", MODEL, options=SMALL)
     assert again == manifest
     assert status(f"{bucket}/out").shards_done == 3

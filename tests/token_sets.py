@@ -87,7 +87,7 @@ def write_set(
         options=Options(latent_dtype=dtype).record(),
         sources=("clips",),
         signals=shapes,
-        counts=counts,
+        counts=counts + Counts(bytes=sum(shard.bytes for shard in made)),
         statistics=None if spec.is_discrete else Statistics(MEAN, STD),
         shards=tuple(made),
         complete=True,
