@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["find_language", "number", "speak", "translate"]
+__all__ = ["find_language", "number", "speak", "translate", "translations"]
 
 DOMAIN = "cosmotok"
 FOLDER = Path(__file__).parent / "locale"
@@ -61,6 +61,13 @@ def speak(environment: Mapping[str, str] | None = None) -> None:
 def translate(text: str) -> str:
     """`text` in the language that is spoken; as it is where that has no translation."""
     return catalogue.gettext(text) if text else text
+
+
+def translations(context: str) -> dict[str, str]:
+    """All texts of a context of the catalogue, and what they are in the language that is spoken."""
+    entries: dict[str, str] = getattr(catalogue, "_catalog", {})  # which gettext keeps to itself
+    begin = f"{context}\x04"
+    return {text[len(begin) :]: words for text, words in entries.items() if str(text).startswith(begin)}
 
 
 def number(text: str) -> str:

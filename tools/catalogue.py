@@ -2,11 +2,13 @@
 
 Puts every text of the command into the .po file of each language, keeps the translations that are there, writes the
 .mo file that is read at run time, and lists what has no translation yet. A text is what the help shows, what the
-source marks with `_("...")`, or a name in `LABELS`.
+source marks with `_("...")`, or a name in `LABELS`. Sentences of errors may have a translation, too (`msgctxt "error"`,
+with `{}` for what varies); those whose sentence is no longer in the source go. `--errors` lists those without one.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +24,7 @@ from babel.messages.pofile import read_po, write_po
 
 import cosmotok
 from cosmotok.cli.app import PANELS, TEXTS, VERBS, command, parts
+from cosmotok.cli.sentences import CONTEXT
 
 PACKAGE = Path(cosmotok.__file__).parent
 LOCALES = PACKAGE / "locale"
@@ -40,6 +43,24 @@ same close other not_reached
 """Names of facts as `cosmotok info` and others print them, and values that are words."""
 
 
+REFUSALS = (
+    "No such option: {}",
+    "No such option: {} (Possible options: {})",
+    "No such command '{}'",
+    "Missing argument '{}'",
+    "Missing option '{}'",
+    "Got unexpected extra argument(s) ({})",
+    "Option '{}' requires an argument",
+    "Invalid value for '{}': {}",
+    "Input should be a valid integer, unable to parse string as an integer",
+    "Input should be a valid number, unable to parse string as a number",
+    "Input should be greater than or equal to {}",
+    "{}; did you mean {}?",
+    "No such file or directory",
+    "Permission denied",
+    "No space left on device",
+    "Is a directory",
+)
 KINDS = ("FSQ indices below {}", "vectors of {} x {} bits")
 """What a `ClipReport` says of its tokens."""
 
@@ -55,6 +76,28 @@ def marked_texts() -> Iterator[str]:
     """What the source marks as a text to be translated."""
     for _, _, text, _, _ in extract_from_dir(PACKAGE, [("**.py", "python")], keywords={"_": None, "translate": None}):
         yield text
+
+
+def sentences() -> set[str]:
+    """What errors may say: texts of the source, with `{}` for what varies, and those of other libraries."""
+    return {*REFUSALS, *(text for tree in sources() for node in ast.walk(tree) if (text := text_of(node)))}
+
+
+def raised() -> set[str]:
+    """What errors say that the source raises by name."""
+    calls = (node.exc for tree in sources() for node in ast.walk(tree) if isinstance(node, ast.Raise))
+    return {text for call in calls if isinstance(call, ast.Call) and call.args and (text := text_of(call.args[0]))}
+
+
+def sources() -> Iterator[ast.Module]:
+    return (ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py"))
+
+
+def text_of(node: ast.AST) -> str:
+    """Of a text in the source, "" for anything else."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def texts() -> dict[str, None]:
@@ -94,6 +137,10 @@ def renewed(language: str) -> Catalog:
     for text in texts():
         known = before.get(text)
         catalogue.add(text, known.string if known else "")
+    said = sentences()
+    for message in before:
+        if message.context == CONTEXT and message.id in said:
+            catalogue.add(message.id, message.string, context=CONTEXT)
     return catalogue
 
 
@@ -112,6 +159,10 @@ def write(language: str, catalogue: Catalog) -> None:
 
 
 def main() -> None:
+    if sys.argv[1:] == ["--errors"]:
+        known = {message.id for language in languages() for message in read(language) if message.context == CONTEXT}
+        print(*sorted(raised() - known), sep="\n")
+        return
     missing = 0
     for language in languages():
         po_file(language).parent.mkdir(exist_ok=True)

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cosmotok.cli.sentences import translated
 from cosmotok.errors import CosmotokError, InputError, out_of_memory
 from cosmotok.language import translate as _
 from cosmotok.printing import say
@@ -170,9 +171,10 @@ def refuse(error: Exception) -> int:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    line, code = _("error: {message}").format(message=error), 1
+    line, code = _("error: {message}").format(message=translated(str(error))), 1
     if hasattr(error, "format_message"):  # typer's, of options and arguments
-        line, code = _("error: {message}; see --help").format(message=error.format_message().rstrip(".")), 2
+        message = translated(error.format_message().rstrip("."))
+        line, code = _("error: {message}; see --help").format(message=message), 2
     elif (needed := out_of_memory(error)) is not None:
         advice = _("error: out of memory{needed}; try smaller frames (--size) or fewer of them (--frames)")
         line = advice.format(needed=needed)
