@@ -9,6 +9,7 @@ from typing import Any
 
 from cosmotok.language import number
 from cosmotok.language import translate as _
+from cosmotok.sentences import translated
 
 __all__ = ["clean", "print_json", "print_table", "say", "show"]
 
@@ -105,4 +106,5 @@ def print_table(header: tuple[str, ...] | None, rows: Sequence[tuple[str, ...]])
 
 
 def say(text: str) -> None:
-    print("\n".join(map(clean, text.split("\n"))), file=sys.stderr, flush=True)
+    """A remark on standard error, in the language of the locale where its sentence is known."""
+    print("\n".join(clean(translated(line)) for line in text.split("\n")), file=sys.stderr, flush=True)

@@ -11,7 +11,7 @@ import pytest
 
 from cosmotok import language
 from cosmotok.cli.app import command
-from cosmotok.cli.sentences import translated
+from cosmotok.sentences import translated
 
 pytest.importorskip("babel")
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))

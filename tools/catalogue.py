@@ -24,7 +24,8 @@ from babel.messages.pofile import read_po, write_po
 
 import cosmotok
 from cosmotok.cli.app import PANELS, TEXTS, VERBS, command, parts
-from cosmotok.cli.sentences import CONTEXT
+from cosmotok.sentences import CONTEXT
+from cosmotok.training.console import VALIDATION_FIGURES
 
 PACKAGE = Path(cosmotok.__file__).parent
 LOCALES = PACKAGE / "locale"
@@ -38,7 +39,7 @@ latents indices constant_rate attention_context chunk positions files from to pa
 config_version spatial_factor temporal_factor patch channels encoder_multipliers decoder_multipliers blocks z_channels
 latent_channels legacy_mode linear_shortcut planned done filtered quarantined rows bytes shards running layers clips
 image video token_file complete inputs sources signals options mean std vocab_size compression data_set latent_dtype
-same close other not_reached
+same close other not_reached shards_done
 """
 """Names of facts as `cosmotok info` and others print them, and values that are words."""
 
@@ -61,6 +62,11 @@ REFUSALS = (
     "No space left on device",
     "Is a directory",
 )
+HEADINGS = (
+    *("Images", "Videos", "Videos by frame, PSNR in dB", "Temporal PSNR", "Sharpness", "Bits per pixel", "Speed"),
+    *(words for words, _ in VALIDATION_FIGURES.values()),
+)
+"""Titles of tables and columns that are chosen as a program runs."""
 KINDS = ("FSQ indices below {}", "vectors of {} x {} bits")
 """What a `ClipReport` says of its tokens."""
 
@@ -102,7 +108,7 @@ def text_of(node: ast.AST) -> str:
 
 def texts() -> dict[str, None]:
     """All of them, in the order in which they are met."""
-    found = [*help_texts(), *marked_texts(), *KINDS, *(label.replace("_", " ") for label in LABELS.split())]
+    found = [*help_texts(), *marked_texts(), *KINDS, *HEADINGS, *(label.replace("_", " ") for label in LABELS.split())]
     return dict.fromkeys(found)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cosmotok.benchmark.findings import GIGA, HALVES, Half, Report, Result
 from cosmotok.families.published import PREFIX as PUBLISHED_PREFIX
 from cosmotok.interface import Clip
+from cosmotok.language import translate as _
 from cosmotok.printing import clean, print_table
 
 __all__ = ["clip_words", "memory", "notes", "print_report", "rows", "speed"]
@@ -24,7 +25,8 @@ def print_report(report: Report) -> None:
 
 
 def header(report: Report) -> tuple[str, ...]:
-    return ("model", "", "GFLOP/frame", "frames/s", "of peak", f"vs {short(report.baseline)}", "memory", "parameters")
+    versus = _("vs {name}").format(name=short(report.baseline))
+    return (_("model"), "", _("GFLOP/frame"), _("frames/s"), _("of peak"), versus, _("memory"), _("parameters"))
 
 
 def caption(report: Report, clip: Clip) -> str:

@@ -14,10 +14,10 @@ from typing import Annotated, Any
 
 import typer
 
-from cosmotok.cli.sentences import translated
 from cosmotok.errors import CosmotokError, InputError, out_of_memory
 from cosmotok.language import translate as _
 from cosmotok.printing import say
+from cosmotok.sentences import translated
 
 __all__ = ["app", "main"]
 

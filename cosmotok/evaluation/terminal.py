@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 
 from cosmotok.evaluation.results import Comparison
-from cosmotok.evaluation.tables import code_words, heading, missing, summaries, with_half
+from cosmotok.evaluation.tables import code_words, missing, summaries, with_half
+from cosmotok.language import number
+from cosmotok.language import translate as _
 from cosmotok.printing import clean
+from cosmotok.sentences import translated
 
 __all__ = ["columns_that_fit", "print_comparison"]
 
@@ -24,15 +27,15 @@ def print_comparison(comparison: Comparison) -> None:
     # a pipe or file takes lines of any length
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     for title, columns, rows in summaries(comparison):
-        headings = [*map(heading, columns), "files"]
+        headings = [*(", ".join(filter(None, (_(c.title), c.unit))) for c in columns), _("files")]
         lines = [
             [
-                *(Text(with_half(cell), style="bold green" if cell.is_best else "") for cell in row.cells),
+                *(Text(number(with_half(cell)), style="bold green" if cell.is_best else "") for cell in row.cells),
                 Text(str(row.totals.files)),
             ]
             for row in rows
         ]
-        names = [clean(row.model.name) for row in rows]
+        title, names = _(title), [clean(row.model.name) for row in rows]
         widths = [max(len(heading), *(len(line[i]) for line in lines)) for i, heading in enumerate(headings)]
         for some in columns_that_fit(max(map(len, [title, *names])), widths, console.width):
             table = Table(box=box.SIMPLE, pad_edge=False)
@@ -46,7 +49,7 @@ def print_comparison(comparison: Comparison) -> None:
     lost = missing(comparison)
     more = [f"and {len(lost) - MOST_LINES} more"] if len(lost) > MOST_LINES else []
     for words in (*said, *lost[:MOST_LINES], *more, f"Protocol {comparison.protocol}. {comparison.protocol_text}"):
-        console.print(Text(clean(words)), soft_wrap=True)  # addresses stay whole
+        console.print(Text(clean(translated(words))), soft_wrap=True)  # addresses stay whole
 
 
 def columns_that_fit(first: int, widths: list[int], width: int) -> list[range]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from cosmotok.errors import ConfigError
 from cosmotok.language import translate as _
 from cosmotok.printing import print_json, say
+from cosmotok.sentences import translated
 from cosmotok.training.overrides import override, read_recipe, to_yaml
 from cosmotok.training.recipe import Recipe
 from cosmotok.training.recipes import find_recipe, list_recipes
@@ -132,6 +133,6 @@ def check_data(
     if as_json:
         print_json(report.to_dict())
     else:
-        print("\n".join(report.lines()))
+        print("\n".join(map(translated, report.lines())))
     parts = [report.train] + ([report.validation] if report.validation is not None else [])
     return not any(part.broken for part in parts)

@@ -8,18 +8,21 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from cosmotok.language import number
+from cosmotok.language import translate as _
 from cosmotok.printing import say
 from cosmotok.progress import SECONDS_BETWEEN_LINES
 
 __all__ = ["RunConsole", "figures_of", "validation_line"]
 
 VALIDATION_FIGURES = {
-    "psnr": "PSNR {:.2f} dB",
-    "ssim": "SSIM {:.4f}",
-    "lpips": "LPIPS {:.4f}",
-    "code_usage": "{:.1%} of the codes in use",
-    "perplexity": "perplexity {:,.0f}",
+    "psnr": ("PSNR {value} dB", ".2f"),
+    "ssim": ("SSIM {value}", ".4f"),
+    "lpips": ("LPIPS {value}", ".4f"),
+    "code_usage": ("{value} of the codes in use", ".1%"),
+    "perplexity": ("perplexity {value}", ",.0f"),
 }
+"""Words and format of each figure of a validation."""
 
 
 class RunConsole:
@@ -72,7 +75,8 @@ class RunConsole:
             elif time.monotonic() - self._shown > SECONDS_BETWEEN_LINES:
                 self._say()
             return
-        line = "left out: " + "; ".join(entry["files"]) if entry["kind"] == "broken" else validation_line(entry)
+        broken = entry["kind"] == "broken"
+        line = _("left out: {what}").format(what="; ".join(entry["files"])) if broken else validation_line(entry)
         if self._live is not None:
             self._live.console.print(line, markup=False, highlight=False)
         else:
@@ -82,8 +86,13 @@ class RunConsole:
     def _place(self, entry: Mapping[str, Any]) -> str:
         """Where the run is: among its steps, or in its time, where that ends it."""
         if self.minutes is None:
-            return f"step {entry['step']:,} of {self.steps:,}"
-        return f"step {entry['step']:,}, {entry['seconds'] / 60:.1f} of {self.minutes:g} min"
+            return _("step {step} of {steps}").format(
+                step=number(f"{entry['step']:,}"), steps=number(f"{self.steps:,}")
+            )
+        minutes = number(f"{entry['seconds'] / 60:.1f}")
+        return _("step {step}, {minutes} of {limit} min").format(
+            step=number(f"{entry['step']:,}"), minutes=minutes, limit=number(f"{self.minutes:g}")
+        )
 
     def _update(self, entry: Mapping[str, Any], left: str) -> None:
         from rich.console import Group
@@ -102,7 +111,8 @@ class RunConsole:
             left = min(left, self.minutes * 60 - seconds)
         if left <= 0:
             return ""
-        return f"{left / 3600:.1f} h left" if left >= 5400 else f"{max(1, round(left / 60))} min left"
+        time_left = f"{number(f'{left / 3600:.1f}')} h" if left >= 5400 else f"{max(1, round(left / 60))} min"
+        return _("{time} left").format(time=time_left)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -122,21 +132,27 @@ def figures_of(entry: Mapping[str, Any]) -> str:
     found = []
     if entry["loss"] is not None:
         terms = entry["terms"] if len(entry["terms"]) > 1 else {}
-        each = ", ".join(f"{name} {value:.4f}" for name, value in terms.items())
-        found.append(f"loss {entry['loss']:.4f}" + (f" ({each})" if each else ""))
-        found.append(f"PSNR {entry['psnr']:.2f} dB")
-    found.append(f"{entry['samples_per_second']:.1f} samples/s")
-    found.append(f"{entry['waiting']:.0%} waiting for data")
+        each = ", ".join(f"{name} {number(f'{value:.4f}')}" for name, value in terms.items())
+        loss = _("loss {value}").format(value=number(f"{entry['loss']:.4f}"))
+        found.append(loss + (f" ({each})" if each else ""))
+        found.append(number(f"PSNR {entry['psnr']:.2f} dB"))
+    found.append(_("{rate} samples/s").format(rate=number(f"{entry['samples_per_second']:.1f}")))
+    found.append(_("{share} waiting for data").format(share=f"{entry['waiting']:.0%}"))
     if entry["skipped"]:
-        found.append(f"{entry['skipped']} steps skipped")
+        found.append(_("{count} steps skipped").format(count=entry["skipped"]))
     return ", ".join(found)
 
 
 def validation_line(entry: Mapping[str, Any]) -> str:
     """The figures of a validation, on one line."""
-    found = [form.format(entry[name]) for name, form in VALIDATION_FIGURES.items() if entry.get(name) is not None]
+    found = []
+    for name, (words, digits) in VALIDATION_FIGURES.items():
+        if entry.get(name) is not None:
+            found.append(_(words).format(value=number(format(entry[name], digits))))
     if places := entry.get("psnr_by_place"):
-        found.append("by frames of videos " + " / ".join(f"{name}: {psnr:.2f}" for name, psnr in places.items()))
+        each = " / ".join(f"{name}: {number(f'{psnr:.2f}')}" for name, psnr in places.items())
+        found.append(_("by frames of videos {each}").format(each=each))
     skipped = len(entry.get("skipped_files") or [])
-    found += [f"files that cannot be read: {skipped}"] if skipped else []
-    return f"step {entry['step']:,}, validation: {', '.join(found)}"
+    found += [_("files that cannot be read: {count}").format(count=skipped)] if skipped else []
+    step = number(f"{entry['step']:,}")
+    return _("step {step}, validation: {figures}").format(step=step, figures=", ".join(found))
