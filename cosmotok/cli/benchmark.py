@@ -23,22 +23,24 @@ def benchmark(
         typer.Option(
             "--models",
             "-m",
-            help="Names with commas between: ours, also with @int8 or @compiled behind; published:NAME, one of ours "
+            help="Names separated by commas: ours, also with @int8 or @compiled behind; published:NAME, one of ours "
             "as the published code lays it out; klt:4x8x8:16; diffusers:NAME of Cosmos, CogVideoX, Wan, LTX, "
             "Hunyuan, Mochi, Allegro, VidTok, DC-AE, SD, FLUX, TAESD; or diffusers:PATH.",
         ),
     ] = DEFAULT_MODELS,
-    size: Annotated[str, typer.Option(help="WxH, or several with commas between.")] = "256x256",
-    frames: Annotated[str, typer.Option(help="Length of the clip, or several with commas between.")] = "17",
-    rounds: Annotated[int, typer.Option(help="How often each model is timed, in turns.")] = 3,
+    size: Annotated[str, typer.Option(help="WxH, or several, separated by commas.")] = "256x256",
+    frames: Annotated[str, typer.Option(help="Length of the clip, or several, separated by commas.")] = "17",
+    rounds: Annotated[int, typer.Option(help="How often each model is timed, taking turns.")] = 3,
     baseline: Annotated[
         str | None,
-        typer.Option(help="Whose speed is 1; by default diffusers:Cosmos, the first that is not ours, or the first."),
+        typer.Option(
+            help="Model whose speed is 1; by default diffusers:Cosmos, else the first not ours, or the first."
+        ),
     ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     precision: Annotated[
-        str, typer.Option(help="Of our models that say none: float32 (their dtype), int8 or compiled.")
+        str, typer.Option(help="Of our models whose names give none: float32 (as --dtype says), int8 or compiled.")
     ] = "float32",
     fit: Fit = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; PyTorch's default if left out.")] = None,

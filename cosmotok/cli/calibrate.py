@@ -19,9 +19,9 @@ def calibrate(
     model: Annotated[str, typer.Argument(help="A model: bundled name, file, folder or Hub id, of any known kind.")],
     data: Annotated[Path, typer.Argument(help="Folder of images and videos, or one of them.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the model with its calibration.")],
-    clips: Annotated[int, typer.Option(min=1, help="At most so many images and videos.")] = 64,
-    frames: Annotated[int, typer.Option(min=1, help="At most so many frames of each.")] = 17,
-    size: Annotated[int, typer.Option(min=8, help="Central pixels of each, at most so high and wide.")] = 256,
+    clips: Annotated[int, typer.Option(min=1, help="Most images and videos to take.")] = 64,
+    frames: Annotated[int, typer.Option(min=1, help="Most frames to take of each.")] = 17,
+    size: Annotated[int, typer.Option(min=8, help="Largest side, in pixels, of the central crop of each.")] = 256,
     variant: Variant = None,
     json: Json = False,
 ) -> None:

@@ -46,14 +46,14 @@ Sources = Annotated[
 def tokenize(
     sources: Sources = None,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Folder or URL of the data set; one that is there goes on.")
+        str | None, typer.Option("--output", "-o", help="Folder or URL of the data set; an existing one is continued.")
     ] = None,
     model: Model = DEFAULT_MODEL,
     variant: Variant = None,
     fit: Fit = None,
     frame_rate: Annotated[float | None, typer.Option(help="Frames per second; by default each input's own.")] = None,
     size: Annotated[
-        str | None, typer.Option(help="Fill WxH and cut the rest off; several, as 256x256,320x192: the nearest shape.")
+        str | None, typer.Option(help="Fill WxH and crop the rest; of several, as 256x256,320x192, the nearest shape.")
     ] = None,
     short_side: Annotated[int | None, typer.Option(help="Pixels of the shorter side.")] = None,
     segment: Annotated[int | None, typer.Option(help="Frames per row; by default whole videos.")] = None,
@@ -61,30 +61,35 @@ def tokenize(
     scenes: Annotated[bool, typer.Option("--scenes", help="Cut where the scene changes.")] = False,
     min_frames: Annotated[int, typer.Option(help="Leave out shorter segments.")] = 1,
     min_side: Annotated[int, typer.Option(help="Leave out inputs with a shorter side below this.")] = 1,
-    latent_dtype: Annotated[str, typer.Option(help="Of stored latents: float16, bfloat16 or int8.")] = "float16",
+    latent_dtype: Annotated[
+        str, typer.Option(help="Type of the stored latents: float16, bfloat16 or int8.")
+    ] = "float16",
     batch: Annotated[int, typer.Option(help="Clips of one size that the model takes at once.")] = 1,
     device: Device = "auto",
-    dtype: Annotated[str, typer.Option(help="That the model computes in: float32, bfloat16 or float16.")] = "float32",
+    dtype: Annotated[
+        str, typer.Option(help="Type that the model computes in: float32, bfloat16 or float16.")
+    ] = "float32",
     precision: Annotated[str, typer.Option(help="float32, or int8: faster on CPUs with AVX-512 VNNI.")] = "float32",
     attention_context: Context = CONTEXT,
     max_pixels: MaxPixels = MAX_PIXELS,
-    shard_inputs: Annotated[int, typer.Option(help="Most inputs of a shard, which is what a kill may cost.")] = 1000,
+    shard_inputs: Annotated[int, typer.Option(help="Most inputs in a shard, the work that a kill may cost.")] = 1000,
     engine: Annotated[str, typer.Option(help="local, or ray.")] = "local",
     workers: Annotated[
-        int, typer.Option(help="Processes, each with the model; 0 for this one alone. Of Ray, at most so many.")
+        int,
+        typer.Option(help="Worker processes, each with the model; 0 works in this one. With Ray, the most workers."),
     ] = 0,
-    threads: Annotated[int | None, typer.Option(help="Of each local worker; by default its share.")] = None,
-    address: Annotated[str | None, typer.Option(help="Of the Ray cluster; auto for this machine's.")] = None,
-    cpus: Annotated[float, typer.Option(help="Of each Ray worker.")] = 1,
-    gpus: Annotated[float, typer.Option(help="Of each Ray worker; 0.25 puts four on one.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of each local worker; by default its share.")] = None,
+    address: Annotated[str | None, typer.Option(help="Address of the Ray cluster; auto for this machine's.")] = None,
+    cpus: Annotated[float, typer.Option(help="CPUs of each Ray worker.")] = 1,
+    gpus: Annotated[float, typer.Option(help="GPUs of each Ray worker; 0.25 puts four workers on one.")] = 0,
     changed: Annotated[
         str | None, typer.Option(help="Inputs that changed or vanished: keep their tokens, or renew their shards.")
     ] = None,
     most_quarantined: Annotated[float, typer.Option(help="Stop past this share of broken inputs.")] = 0.1,
-    status: Annotated[Path | None, typer.Option(help="Only say how far the data set there is.")] = None,
+    status: Annotated[Path | None, typer.Option(help="Only report how far the data set in this folder is.")] = None,
     json: Json = False,
 ) -> None:
-    """Encode whole collections to a data set of tokens to train on; the same command again goes on."""
+    """Encode whole collections to a data set of tokens to train on; run again to continue."""
     from cosmotok.dataset.run import status as status_of
     from cosmotok.errors import InputError
 

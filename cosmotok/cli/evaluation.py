@@ -22,32 +22,34 @@ NAMES = (
     "ours (see `cosmotok models`, a path or a Hub id; @int8 behind it), diffusers:NAME or diffusers:PATH, "
     "klt:4x8x8:16, or a codec: jpeg, webp, avif, jxl, h264, hevc, vp9, av1, with @0.25bpp, @q80 or @crf28 behind it"
 )
-Data = Annotated[Path | None, typer.Option(help="Folder of images and clips, searched through.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of images and clips, with its subfolders.")]
 ProtocolName = Annotated[
     str, typer.Option(help="How figures are averaged: tokenbench, per-frame, without-first, pooled or wrapped.")
 ]
 Frames = Annotated[
-    str | None, typer.Option(help="So many frames from the start of each clip, or A:B, counted from 0, B exclusive.")
+    str | None, typer.Option(help="Frames to take from the start of each clip, or A:B, counted from 0, B exclusive.")
 ]
 Metrics = Annotated[
     str | None,
     typer.Option(
-        help="psnr, ssim, temporal, sharpness, lpips, rfid, rfvd, with commas between; named ones download what they "
-        "need. By default all that are at hand."
+        help="psnr, ssim, temporal, sharpness, lpips, rfid, rfvd, separated by commas; those named download what they "
+        "need. By default all that need no download."
     ),
 ]
 Lpips = Annotated[str | None, typer.Option(help="File with torchvision's VGG-16, for LPIPS.")]
 Inception = Annotated[str | None, typer.Option(help="File with pytorch-fid's Inception-v3, for rFID.")]
 I3d = Annotated[str | None, typer.Option(help="File with StyleGAN-V's I3D, for rFVD.")]
-Fit = Annotated[Path | None, typer.Option(help="Folder that klt is fitted to; keep it apart from the data.")]
+Fit = Annotated[Path | None, typer.Option(help="Folder of clips or images to fit a klt to; not those of --data.")]
 Folder = Annotated[
     Path | None, typer.Option("--output", "-o", help="Folder for the report, all numbers and example pictures.")
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with what the output folder holds.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue with what the output folder holds.")]
 Jobs = Annotated[
     int | None, typer.Option(min=1, help="Files at a time; by default one for each core, 8 at most, and 1 on a GPU.")
 ]
-ModelDtype = Annotated[str, typer.Option("--dtype", help="Of networks: float32, bfloat16 or float16.")]
+ModelDtype = Annotated[
+    str, typer.Option("--dtype", help="Type that networks compute in: float32, bfloat16 or float16.")
+]
 
 
 @app.command()
@@ -56,7 +58,7 @@ def evaluate(
     data: Data = None,
     reference: Annotated[Path | None, typer.Option(help="Folder of originals, in place of --model and --data.")] = None,
     reconstruction: Annotated[
-        Path | None, typer.Option(help="Folder of files that something made of them, with the same names.")
+        Path | None, typer.Option(help="Folder of their reconstructions, under the same names.")
     ] = None,
     protocol: ProtocolName = "tokenbench",
     frames: Frames = None,
@@ -73,7 +75,7 @@ def evaluate(
     dtype: ModelDtype = "float32",
     json: Json = False,
 ) -> None:
-    """Measure how well images and clips come back from a tokenizer, a codec, or as files that are there already.
+    """Measure how well a tokenizer or codec reconstructs images and clips, or measure reconstructions that are there.
 
     For example: cosmotok evaluate --model cv4x8x8-tiny --data clips --frames 49 -o evaluation
 
@@ -106,8 +108,8 @@ def evaluate(
 
 @app.command()
 def compare(
-    models: Annotated[str, typer.Option("--models", "-m", help=f"Names with commas between: {NAMES}.")],
-    data: Annotated[Path, typer.Option(help="Folder of images and clips, searched through.")],
+    models: Annotated[str, typer.Option("--models", "-m", help=f"Names separated by commas: {NAMES}.")],
+    data: Annotated[Path, typer.Option(help="Folder of images and clips, with its subfolders.")],
     fit: Fit = None,
     protocol: ProtocolName = "tokenbench",
     frames: Frames = None,

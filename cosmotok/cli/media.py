@@ -63,7 +63,7 @@ def reconstruct(
     max_pixels: MaxPixels = MAX_PIXELS,
     json: Json = False,
 ) -> None:
-    """Encode and decode a video or image, and measure what came back."""
+    """Encode and decode a video or image, and measure the result."""
     from cosmotok.media import parse_frames
     from cosmotok.pipeline import reconstruct_file
 
@@ -97,7 +97,7 @@ def encode(
     frames: Frames = ":",
     size: Size = None,
     latent_dtype: Annotated[
-        str, typer.Option(help="Of latents in the file: float16, bfloat16 or float32.")
+        str, typer.Option(help="Type of the latents in the file: float16, bfloat16 or float32.")
     ] = "float16",
     device: Device = "auto",
     dtype: Dtype = "auto",

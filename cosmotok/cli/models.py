@@ -78,7 +78,7 @@ def convert(
     ] = "native",
     variant: Variant = None,
     weights: Annotated[
-        str, typer.Option(help="Of a training checkpoint: plain, averaged, or auto for the average if there is one.")
+        str, typer.Option(help="Weights of a training checkpoint: plain, averaged, or auto for the average if any.")
     ] = "auto",
     revision: Revision = None,
     json: Json = False,
@@ -105,7 +105,7 @@ def stats(
         Path | None,
         typer.Option("--output", "-o", help="Folder for the model with these statistics in its config."),
     ] = None,
-    frames: Annotated[int, typer.Option(help="At most so many frames of each video.")] = 121,
+    frames: Annotated[int, typer.Option(help="Most frames to take of each video.")] = 121,
     variant: Variant = None,
     fit: Fit = None,
     device: Device = "auto",
@@ -153,7 +153,7 @@ def export(
     to: Annotated[str, typer.Option(help="onnx or torch-export.")] = "onnx",
     part: Annotated[
         list[str] | None,
-        typer.Option(help="encoder, decoder, encoder_steps or decoder_steps; again for more. All by default."),
+        typer.Option(help="encoder, decoder, encoder_steps or decoder_steps; repeat for several. All by default."),
     ] = None,
     variant: Variant = None,
     json: Json = False,

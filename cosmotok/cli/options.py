@@ -31,10 +31,8 @@ Model = Annotated[
         help="Name (see `cosmotok models`), path or Hub id; diffusers:NAME or diffusers:PATH; klt:4x8x8:16.",
     ),
 ]
-Fit = Annotated[Path | None, typer.Option(help="Folder that a klt is fitted to; keep it apart from what is measured.")]
-Variant = Annotated[
-    str | None, typer.Option(help="Published name of what a model's files hold, where they do not tell.")
-]
+Fit = Annotated[Path | None, typer.Option(help="Folder of clips or images to fit a klt to; not those to be measured.")]
+Variant = Annotated[str | None, typer.Option(help="Published name of the model, where its files do not tell.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16, or auto: bfloat16 on CUDA, else float32.")]
 Precision = Annotated[str, typer.Option(help="float32, or int8: faster on CPUs with AVX-512 VNNI.")]
