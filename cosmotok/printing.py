@@ -63,7 +63,8 @@ def readable(facts: dict[str, Any]) -> list[tuple[str, str]]:
         frames = _("{frames} at {rate} frames/s").format(frames=frames, rate=number(f"{facts['frame_rate']:.4g}"))
     ratio, bits = number(f"{facts['compression']:.1f}"), number(f"{facts['bits_per_pixel']:.3f}")
     speed, seconds = number(f"{facts['frames_per_second']:.1f}"), number(f"{facts['seconds']:.1f}")
-    kind = _(re.sub(r"\d+", "{}", facts["token_kind"])).format(*re.findall(r"\d+", facts["token_kind"]))
+    counts = [worded(int(count)) for count in re.findall(r"\d+", facts["token_kind"])]
+    kind = _(re.sub(r"\d+", "{}", facts["token_kind"])).format(*counts)
     rows = [
         (_("model"), facts["model"]),
         (_("frames"), frames),

@@ -23,6 +23,8 @@ NOT_PORTUGUESE = {
     r"\b(o|um|do) KLT\b": "KLT is feminine",
     r"\b(deletar|dataset|ficheiro|ecrã|utilizador|performance boa|acurácia)\b": "not a word of these pages",
     r"\btokenizers?\b": "tokenizador",
+    r"memória fixada|buffer fixado": "pinned: *pinned*",
+    r"[Qq]uão bem": "com que qualidade",
 }
 NOT_ENGLISH = {
     r"\bB left out\b": "B exclusive",
@@ -30,6 +32,9 @@ NOT_ENGLISH = {
     r"\band anyone's\b": "a riddle",
     r"stand for themselves": "self-describing",
     r"\bare at home there\b": "do well",
+    r"\boftener\b": "more often",
+    r"[Ww]hat computes how": "how each part computes",
+    r"\bheld against\b": "compared with",
 }
 
 

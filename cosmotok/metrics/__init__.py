@@ -1,1 +1,1 @@
-"""How good a reconstruction is, as arithmetic on arrays: knows no files, no models and nobody who measures."""
+"""How good a reconstruction is, as arithmetic on arrays: it knows of no files and no models."""

@@ -1,1 +1,1 @@
-"""Pretrained networks that losses and metrics look through."""
+"""Pretrained networks, whose features losses and metrics compare."""
