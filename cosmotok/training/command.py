@@ -104,7 +104,7 @@ def dry_run(
     print(to_yaml(recipe), end="")
     print()
     for line in describe_lines(facts):
-        print("# " + line)
+        print("# " + translated(line))
 
 
 def check_data(
