@@ -42,6 +42,8 @@ def write_set(
     sizes: Sequence[tuple[int, int, int]] = ((5, 16, 24),),
     group: int = 4,
     signals: bool = False,
+    model: str = "made-up",
+    fingerprint: str = "0123456789abcdef",
 ) -> Path:
     """A data set of shards of so many rows, in groups of `group`; sizes (T, H, W) take turns."""
     shapes = {"action": (2,)} if signals else {}
@@ -80,8 +82,8 @@ def write_set(
         data = (folder / f"data/00000-{index:05}.parquet").read_bytes()
         made.append(Shard(f"data/00000-{index:05}.parquet", count, len(data), hashlib.sha256(data).hexdigest()))
     manifest = Manifest(
-        model="made-up",
-        fingerprint="0123456789abcdef",
+        model=model,
+        fingerprint=fingerprint,
         spec=spec,
         latent_dtype=dtype,
         options=Options(latent_dtype=dtype).record(),

@@ -154,6 +154,7 @@ def verify(
 ) -> None:
     """Check a data set of tokens: its files, hashes and counts, and a sample of its rows."""
     from cosmotok.dataset.verify import verify as check
+    from cosmotok.errors import InputError
 
     tokenizer = model_of(data, model, variant, fit, device) if sample else None
     with Bar() as bar:
@@ -174,7 +175,7 @@ def verify(
         for line in found.remarks:
             say(_("not reached: {reason}").format(reason=line))
     if found.faults:
-        raise typer.Exit(1)
+        raise InputError(f"{data}: faults found: {len(found.faults)}; each is a line of the output")
 
 
 @app.command()

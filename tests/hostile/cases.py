@@ -123,6 +123,28 @@ def models(random: Random, world: Path, folder: Path) -> Case:
     return command(folder, verb, picture, "-m", path.name, "-o", "out.safetensors", outputs=("out.safetensors",))
 
 
+def data_sets(random: Random, world: Path, folder: Path) -> Case:
+    """Data sets of tokens with a damaged manifest or damaged shards."""
+    path = copy(world, "tokens", folder)
+    victim = random.choice((path / "manifest.json", *sorted((path / "data").iterdir())))
+    if victim.suffix == ".json" and random.random() < 0.8:
+        text = damage_json(random, json.loads(victim.read_text()))
+        victim.write_bytes(text.encode("utf-8", errors="surrogatepass"))
+    else:
+        content = damage(random, victim.read_bytes())
+        size = len(victim.read_bytes())
+        victim.write_bytes(content[:size].ljust(size, b"\0") if random.random() < 0.8 else content)
+    verb = random.choice(("info", "verify", "decode", "unpack"))
+    if verb == "decode":
+        output = random.choice(("out.mp4", "out.png"))
+        more = ("--row", random.randrange(3), "-m", world / "codes", "-o", output)
+        return command(folder, verb, path.name, *more, outputs=(output,))
+    if verb == "unpack":
+        to = random.choice(("bin", "webdataset", "safetensors"))
+        return command(folder, verb, path.name, "--to", to, "-o", "out", outputs=("out",))
+    return command(folder, verb, path.name)
+
+
 OPTIONS = {
     "--frames": ("5:2", ":", "-1:", "a:b", "0:0", "10**9:", "1:2:3", "9" * 4000 + ":", "", "٣:", "0:1"),
     "--size": ("0x0", "1x1", "-4x4", "100000x100000", "9" * 300 + "x2", "axb", "", "16", "16x", "1e3x10", "17x31"),
@@ -310,5 +332,6 @@ def api(random: Random, world: Path, folder: Path) -> Case:
 
 
 CLASSES: dict[str, Callable[[Random, Path, Path], Case]] = {
-    function.__name__: function for function in (media, headers, tokens, models, options, names, sources, api)
+    function.__name__: function
+    for function in (media, headers, tokens, data_sets, models, options, names, sources, api)
 }

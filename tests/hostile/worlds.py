@@ -57,7 +57,9 @@ def make_world(folder: Path) -> Path:
     (folder / "pictures").mkdir()
     for number, picture in enumerate(pictures[:3]):
         picture.save(folder / "pictures" / f"{number}.png")
-    write_set(folder / "tokens", [2, 1])
+    codes = Tokenizer.from_pretrained(folder / "codes")
+    facts = {"model": str(folder / "codes"), "fingerprint": codes.fingerprint, "signals": True}
+    write_set(folder / "tokens", [2, 1], spec=codes.spec, sizes=((5, 24, 40), (1, 24, 40)), **facts)
     return folder
 
 
