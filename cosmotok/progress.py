@@ -72,6 +72,14 @@ class Progress:
     def _rate(self) -> str:
         return f"{number(f'{self.done / max(self.seconds, 1e-6):.1f}')} {self.unit}/s"
 
+    def turn(self, name: str, done: int, total: int) -> None:
+        """The turn of `name`, with `done` of `total` behind it: of few, slow things, each worth a line."""
+        self.done, self.total = done, total
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total, rate=clean(name))
+        else:
+            self._say(clean(name))
+
     def _say(self, rate: str) -> None:
         line = _("{label}: {done} {unit}, {rate}")
         if self.total is not None:

@@ -18,9 +18,10 @@ from small import KINDS, VIDEO_KINDS, clip, fresh, pixels, small, time_axis, tok
 
 from cosmotok import Tokenizer
 from cosmotok.errors import CheckpointError, InputError, MissingExtraError
-from cosmotok.export import PARTS, ExportedTokenizer, ExportError, OnnxTokenizer, ProgramTokenizer, export
+from cosmotok.export import PARTS, PRECISIONS, ExportedTokenizer, ExportError, OnnxTokenizer, ProgramTokenizer, export
 from cosmotok.export.capture import capture
 from cosmotok.export.graphs import graphs_of
+from cosmotok.export.precision import round_weights
 from cosmotok.export.verify import SIZES, TOLERANCE, Latents, tokens_agree, verify
 from cosmotok.network import StreamState
 from cosmotok.streaming import StreamEncoder
@@ -65,7 +66,10 @@ class Modules(ExportedTokenizer):
         self._loaded = {graph.name: graph.module for graph in graphs}
         state = {graph.half: graph.state for graph in graphs if graph.state}
         self.manifest = {
-            "graphs": {graph.name: {"outputs": [port.to_dict() for port in graph.outputs]} for graph in graphs},
+            "graphs": {
+                graph.name: {way: [port.to_dict() for port in getattr(graph, way)] for way in ("inputs", "outputs")}
+                for graph in graphs
+            },
             "state": {half: [vars(tensor) for tensor in state[half]] for half in state},
         }
 
@@ -277,6 +281,43 @@ def test_files_hold_one_half_and_no_paths(exported):
         assert str(Path(__file__).parents[1]).encode() not in path.read_bytes()
 
 
+@pytest.mark.parametrize(("precision", "share"), [("float16", 0.5), ("int8", 0.25)])
+def test_weights_in_fewer_bytes(tmp_path, precision, share):
+    """Files get smaller, results are those of the rounded weights, and hardly others."""
+    if torch.__version__.startswith("2.6."):
+        pytest.skip("PyTorch 2.6 cannot, and says so")
+    tokenizer, said = Tokenizer.from_pretrained("ci8x8-tiny"), []
+    weights = sum(4 * p.numel() for p in tokenizer.network.encoder.parameters())
+    files = export(
+        tokenizer,
+        tmp_path / "out",
+        parts=["encoder"],
+        precision=precision,
+        batch=1,
+        size=(64, 96),
+        progress=lambda *turn: said.append(turn),
+    )
+    assert said == [("encoder", 0, 1), ("verify", 1, 1)]
+    assert files[0].stat().st_size < share * weights + 200_000
+    runner = OnnxTokenizer(tmp_path / "out")
+    images = pixels(1, 64, 96)
+    expected, got = tokenizer.encode(images), runner.encode(images)
+    difference = (got - expected).abs().max() / expected.abs().max()
+    assert difference < 1e-5 if precision == "float16" else 1e-4 < difference < 0.1  # bundled weights are float16
+    with pytest.raises(InputError, match=r"encoder takes frames of \(1, 3, .*, 64, 96\), got \(1, 3, 1, 64, 64\)"):
+        runner.encode(pixels(1, 64, 64))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_rounding_twice_is_rounding_once(precision):
+    network = fresh("dv4x8x8").network
+    round_weights(network, precision)
+    once = [parameter.clone() for parameter in network.parameters()]
+    round_weights(network, precision)
+    for first, second in zip(once, network.parameters(), strict=True):
+        assert torch.allclose(first, second, rtol=1e-6, atol=0)
+
+
 def test_verify_notices_another_network(exported):
     runner = exported("dv4x8x8", "onnx", "encoder_steps")
     verify(small("dv4x8x8"), runner, ["encoder_steps"])
@@ -306,14 +347,14 @@ def test_an_export_replaces_the_earlier_one_and_nothing_else(exported, tmp_path,
     folder = tmp_path / "out"
     shutil.copytree(exported("ci8x8", "torch-export", "encoder").folder, folder)
     (folder / "notes.txt").write_text("mine")
-    monkeypatch.setattr("cosmotok.export.exporter.write_graph", lambda graph, to, file: file.write(b""))
+    monkeypatch.setattr("cosmotok.export.exporter.write_graph", lambda graph, to, precision, file: file.write(b""))
     written = export(small("ci8x8"), folder, to="onnx", parts=["decoder"], verify=False)
     assert [path.name for path in written] == ["decoder.onnx", "manifest.json"]
     assert sorted(path.name for path in folder.iterdir()) == ["decoder.onnx", "manifest.json", "notes.txt"]
 
 
 def test_a_lone_half_exports_its_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("cosmotok.export.exporter.write_graph", lambda graph, to, file: file.write(b""))
+    monkeypatch.setattr("cosmotok.export.exporter.write_graph", lambda graph, to, precision, file: file.write(b""))
     tokenizer = fresh("cv4x8x8")
     tokenizer.network.drop("decoder")
     written = export(tokenizer, tmp_path / "out", verify=False)
@@ -326,6 +367,11 @@ def test_a_lone_half_exports_its_parts(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         ({"to": "onxx"}, "to='onxx': expected one of onnx, torch-export; did you mean onnx?"),
+        ({"precision": "int4"}, "precision='int4': expected one of float32, float16, int8; did you mean int8?"),
+        ({"precision": "int8", "to": "torch-export"}, "programs of torch-export hold float32"),
+        ({"batch": 0}, "batch=0: expected at least 1"),
+        ({"size": (64, 60)}, "size=(64, 60): expected height and width in multiples of 8"),
+        ({"size": (0, 64)}, "in multiples of 8"),
         ({"parts": ["encodr"]}, "expected some of encoder, decoder"),
         ({"parts": []}, "expected a list"),
         ({"parts": "encoder"}, "expected a list"),

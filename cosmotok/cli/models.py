@@ -20,6 +20,7 @@ from cosmotok.cli.options import (
     load,
     load_cosmos,
     progress,
+    size_of,
 )
 from cosmotok.language import number
 from cosmotok.language import translate as _
@@ -155,6 +156,11 @@ def export(
         list[str] | None,
         typer.Option(help="encoder, decoder, encoder_steps or decoder_steps; repeat for several. All by default."),
     ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Of the weights in ONNX files: float32, float16 or int8. Arithmetic is float32.")
+    ] = "float32",
+    batch: Annotated[int | None, typer.Option(help="The only batch size to take; any by default.")] = None,
+    size: Annotated[str | None, typer.Option(help="The only WxH to take, e.g. 256x256; any by default.")] = None,
     variant: Variant = None,
     json: Json = False,
 ) -> None:
@@ -163,8 +169,22 @@ def export(
 
     spare(output, files_of(model))
     tokenizer = load_cosmos(model, "export", variant)
+    pixels = size_of(size)
     with progress(_("exporting {name}").format(name=tokenizer.config.variant), None, _("graphs")) as bar:
-        files = export_model(tokenizer, output, to=to, parts=part, progress=lambda name: bar.advance(1))
+
+        def tell(name: str, done: int, total: int) -> None:
+            bar.turn(_("comparing with the network") if name == "verify" else name, done, total)
+
+        files = export_model(
+            tokenizer,
+            output,
+            to=to,
+            parts=part,
+            precision=precision,
+            batch=batch,
+            size=pixels and pixels[::-1],
+            progress=tell,
+        )
     show({"output": str(output), "files": [path.name for path in files]}, json)
 
 

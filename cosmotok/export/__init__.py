@@ -3,7 +3,17 @@
 from cosmotok.export.capture import FORMATS
 from cosmotok.export.exporter import export
 from cosmotok.export.graphs import PARTS
+from cosmotok.export.precision import PRECISIONS
 from cosmotok.export.runner import ExportedTokenizer, OnnxTokenizer, ProgramTokenizer
 from cosmotok.export.verify import ExportError
 
-__all__ = ["FORMATS", "PARTS", "ExportError", "ExportedTokenizer", "OnnxTokenizer", "ProgramTokenizer", "export"]
+__all__ = [
+    "FORMATS",
+    "PARTS",
+    "PRECISIONS",
+    "ExportError",
+    "ExportedTokenizer",
+    "OnnxTokenizer",
+    "ProgramTokenizer",
+    "export",
+]

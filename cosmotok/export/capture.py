@@ -13,6 +13,7 @@ from torch.export import Dim, ExportedProgram
 
 from cosmotok.errors import missing_extra
 from cosmotok.export.graphs import Graph
+from cosmotok.export.precision import store_weights
 from cosmotok.export.shapes import AXES
 from cosmotok.export.verify import ExportError
 from cosmotok.private import free_sizes
@@ -37,15 +38,15 @@ def require_onnx() -> None:
         raise missing_extra(f"ONNX needs {error.name}", "export") from None
 
 
-def write_graph(graph: Graph, to: str, file: OutputFile) -> None:
-    """Writes `graph` to `file` in one of `FORMATS`.
+def write_graph(graph: Graph, to: str, precision: str, file: OutputFile) -> None:
+    """Writes `graph` to `file` in one of `FORMATS`, its weights in one of `PRECISIONS`.
 
     Raises:
         ExportError: where this version of torch cannot.
     """
     try:
         with _quiet():
-            FORMATS[to][1](graph, capture(graph), file)
+            FORMATS[to][1](graph, capture(graph), precision, file)
     except OSError:
         raise
     except Exception as error:  # the exporters have dozens of their own
@@ -58,7 +59,7 @@ def write_graph(graph: Graph, to: str, file: OutputFile) -> None:
 
 @torch.no_grad()
 def capture(graph: Graph) -> ExportedProgram:
-    """The graph as `torch.export` sees it, free in all the axes of `AXES`."""
+    """The graph as `torch.export` sees it, free in all the axes of `AXES` that are not fixed in its ports."""
     dims = {name: Dim(name, min=least, max=LARGEST) for name, least in AXES.items()}
     arguments = _grouped([port.zeros(EXAMPLE) for port in graph.inputs])
     shapes = _grouped([port.dims(dims) for port in graph.inputs])
@@ -74,12 +75,12 @@ def _grouped(values: list[Any]) -> tuple[Any, ...]:
     return tuple(values) if len(values) == 1 else (values[0], values[1], values[2:])
 
 
-def _write_program(graph: Graph, program: ExportedProgram, file: OutputFile) -> None:
+def _write_program(graph: Graph, program: ExportedProgram, precision: str, file: OutputFile) -> None:
     with buffered(file) as whole:
         torch.export.save(program, whole)
 
 
-def _write_onnx(graph: Graph, program: ExportedProgram, file: OutputFile) -> None:
+def _write_onnx(graph: Graph, program: ExportedProgram, precision: str, file: OutputFile) -> None:
     import onnx
 
     names = [[port.name for port in ports] for ports in (graph.inputs, graph.outputs)]
@@ -96,6 +97,8 @@ def _write_onnx(graph: Graph, program: ExportedProgram, file: OutputFile) -> Non
     del model.graph.value_info[:]
     for node in model.graph.node:
         del node.metadata_props[:]
+    if precision != "float32":
+        store_weights(model, precision)
     onnx.save(model, file)
 
 
@@ -115,7 +118,7 @@ def _quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-FORMATS: dict[str, tuple[str, Callable[[Graph, ExportedProgram, OutputFile], None]]] = {
+FORMATS: dict[str, tuple[str, Callable[[Graph, ExportedProgram, str, OutputFile], None]]] = {
     "onnx": (".onnx", _write_onnx),
     "torch-export": (".pt2", _write_program),
 }

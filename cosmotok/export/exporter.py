@@ -17,6 +17,7 @@ from cosmotok.config import suggest
 from cosmotok.errors import CheckpointError, InputError
 from cosmotok.export.capture import FORMATS, require_onnx, write_graph
 from cosmotok.export.graphs import EVERYTHING, PARTS, Graph, graphs_of
+from cosmotok.export.precision import PRECISIONS, round_weights
 from cosmotok.export.runner import MANIFEST, MANIFEST_VERSION, OnnxTokenizer, ProgramTokenizer, read_manifest
 from cosmotok.export.shapes import AXES
 from cosmotok.export.verify import verify as verify_parts
@@ -36,10 +37,13 @@ def export(
     *,
     to: str = "onnx",
     parts: Sequence[str] | None = None,
+    precision: str = "float32",
+    batch: int | None = None,
+    size: tuple[int, int] | None = None,
     verify: bool = True,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Path]:
-    """Writes the networks of `tokenizer` as float32 graphs, free in batch, height, width and number of frames.
+    """Writes the networks of `tokenizer` as graphs, free in batch, height, width and number of frames.
 
     Each graph is one file with its weights: `encoder` and `decoder` take a whole clip at once; `encoder_first`,
     `encoder_next`, `decoder_first`, `decoder_next` are the steps of a stream (`encoder_steps`, `decoder_steps`), whose
@@ -53,20 +57,33 @@ def export(
         folder: made if need be. Files of an earlier export there are replaced; nothing half-written stays.
         to: "onnx" or "torch-export".
         parts: of `PARTS`; all that the tokenizer has unless given. An image tokenizer has no steps.
+        precision: of the weights in ONNX files, one of `PRECISIONS`. Inputs, outputs and arithmetic are float32;
+            float16 and int8 round the weights, which makes files a half and a quarter as large. With int8 some of the
+            tokens differ.
+        batch: the only batch size that the graphs take, where given.
+        size: the only (height, width) in pixels, multiples of `spatial_factor`, where given: that exports faster.
         verify: whether to run what was exported at other sizes, and to compare, before it gets its name.
-        progress: called with the name of each graph as its turn comes.
+        progress: called with the name of each graph as its turn comes, how many are done and how many there are; at
+            last with "verify".
 
     Returns:
         The files written.
 
     Raises:
-        InputError: for an unknown `to` or part, or a part that this tokenizer does not have.
+        InputError: for an unknown `to`, precision or part, a part that this tokenizer does not have, or sizes that it
+            cannot take.
         MissingExtraError: without the packages for ONNX.
         ExportError: where torch cannot export it, or results differ from the network's.
         MediaError: where the folder cannot be written.
     """
     if to not in FORMATS:
         raise InputError(f"to={to!r}: expected one of {', '.join(FORMATS)}{suggest(str(to), FORMATS)}")
+    if precision not in PRECISIONS:
+        expected = f"expected one of {', '.join(PRECISIONS)}{suggest(str(precision), PRECISIONS)}"
+        raise InputError(f"precision={precision!r}: {expected}")
+    if precision != "float32" and to != "onnx":
+        raise InputError(f"precision={precision!r}: programs of {to} hold float32; export to onnx for {precision}")
+    fixed = _fixed(tokenizer, batch, size)
     chosen = _choose(tokenizer, parts)
     folder = Path(os.path.realpath(folder))
     if folder.exists() and not folder.is_dir():
@@ -78,24 +95,27 @@ def export(
     tokenizer.network.requires_grad_(False)
     if to == "onnx":
         _check_size(tokenizer)
+    round_weights(tokenizer.network, precision)
     graphs: dict[str, Any] = {}
     state: dict[str, Any] = {}
     with output_folder(folder, replaces=_earlier(folder)) as place:
+        total = sum(2 if part.endswith("_steps") else 1 for part in chosen)
         for part in chosen:
             for graph in graphs_of(tokenizer.network, tokenizer.config, part):
+                graph = graph.fix(fixed)
                 if progress is not None:
-                    progress(graph.name)
+                    progress(graph.name, len(graphs), total)
                 file = graph.name + FORMATS[to][0]
                 with output_file(place / file) as written:
-                    write_graph(graph, to, written)
+                    write_graph(graph, to, precision, written)
                 graphs[graph.name] = _describe(graph, file)
                 if graph.state:
                     state[graph.half] = [{"name": tensor.name, "frames": tensor.frames} for tensor in graph.state]
-        _write_manifest(place, tokenizer, fingerprint, to, graphs, state)
+        _write_manifest(place, tokenizer, fingerprint, to, precision, graphs, state)
         if verify:
             if progress is not None:
-                progress("verify")
-            verify_parts(tokenizer, RUNNERS[to](place), chosen)
+                progress("verify", total, total)
+            verify_parts(tokenizer, RUNNERS[to](place), chosen, fixed)
     return [folder / name for name in [*(graph["file"] for graph in graphs.values()), MANIFEST]]
 
 
@@ -118,6 +138,21 @@ def _choose(tokenizer: Tokenizer, parts: Sequence[str] | None) -> list[str]:
     return [part for part in there if part in parts]
 
 
+def _fixed(tokenizer: Tokenizer, batch: int | None, size: tuple[int, int] | None) -> dict[str, int]:
+    """The free axes that are not to be free, and their sizes."""
+    fixed = {}
+    if batch is not None:
+        if batch < 1:
+            raise InputError(f"batch={batch}: expected at least 1")
+        fixed["batch"] = batch
+    if size is not None:
+        factor = tokenizer.config.spatial_factor
+        if any(pixels < factor or pixels % factor for pixels in size):
+            raise InputError(f"size={tuple(size)}: expected height and width in multiples of {factor}")
+        fixed["latent_height"], fixed["latent_width"] = (pixels // factor for pixels in size)
+    return fixed
+
+
 def _check_size(tokenizer: Tokenizer) -> None:
     for half in ("encoder", "decoder"):
         module = getattr(tokenizer.network, half)
@@ -135,13 +170,20 @@ def _describe(graph: Graph, file: str) -> dict[str, Any]:
 
 
 def _write_manifest(
-    folder: Path, tokenizer: Tokenizer, fingerprint: str, to: str, graphs: dict[str, Any], state: dict[str, Any]
+    folder: Path,
+    tokenizer: Tokenizer,
+    fingerprint: str,
+    to: str,
+    precision: str,
+    graphs: dict[str, Any],
+    state: dict[str, Any],
 ) -> None:
     manifest = {
         "manifest_version": MANIFEST_VERSION,
         "cosmotok": __version__,
         "torch": torch.__version__,
         "to": to,
+        "precision": precision,
         "config": tokenizer.config.to_dict(),
         "fingerprint": fingerprint,
         "least_sizes": AXES,

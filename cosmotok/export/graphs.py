@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -53,6 +53,11 @@ class Graph:
     outputs: list[Port]
     state: list[StateTensor]
     """Of the stream it is a step of; empty for whole clips."""
+
+    def fix(self, sizes: Mapping[str, int]) -> Graph:
+        """The same with those of the free axes as numbers."""
+        inputs, outputs = ([port.fix(sizes) for port in ports] for ports in (self.inputs, self.outputs))
+        return replace(self, inputs=inputs, outputs=outputs)
 
 
 @torch.no_grad()

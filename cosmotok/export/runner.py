@@ -117,7 +117,18 @@ class ExportedTokenizer(BaseTokenizer):
             except Exception as error:  # each runtime has its own
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise CheckpointError(f"{path}: cannot be loaded ({reason}); export it again") from error
+        self._check_sizes(name, inputs)
         return self._execute(self._loaded[name], inputs)
+
+    def _check_sizes(self, name: str, inputs: Sequence[Tensor]) -> None:
+        """Frames or tokens against the sizes that the export fixed."""
+        expected = self.manifest["graphs"][name]["inputs"][0]
+        got = tuple(inputs[0].shape)
+        if any(isinstance(n, int) and n != m for n, m in zip(expected["shape"], got, strict=True)):
+            shape = ", ".join(map(str, expected["shape"]))
+            raise InputError(
+                f"{self.folder}: {name} takes {expected['name']} of ({shape}), got {got}; export other sizes"
+            )
 
     @abstractmethod
     def _load(self, path: Path) -> Any:

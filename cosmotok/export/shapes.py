@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -47,6 +47,11 @@ class Port:
     name: str
     dtype: str
     shape: Shape
+
+    def fix(self, sizes: Mapping[str, int]) -> Port:
+        """The same with those of the free axes as numbers."""
+        shape = [a.size(sizes) if isinstance(a, FreeAxis) and a.name in sizes else a for a in self.shape]
+        return replace(self, shape=tuple(shape))
 
     def to_dict(self) -> dict[str, Any]:
         """For the manifest."""

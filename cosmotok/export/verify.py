@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -51,8 +51,13 @@ class Latents(BaseTokenizer):
 
 
 @torch.no_grad()
-def verify(tokenizer: Tokenizer, exported: ExportedTokenizer, parts: list[str]) -> None:
-    """Compares the exported `parts` with `tokenizer`, which is on the CPU in float32.
+def verify(
+    tokenizer: Tokenizer, exported: ExportedTokenizer, parts: list[str], fixed: Mapping[str, int] | None = None
+) -> None:
+    """Compares the exported `parts` with `tokenizer`, which is on the CPU in float32, its weights rounded as theirs.
+
+    Args:
+        fixed: sizes of axes that are not free.
 
     Raises:
         ExportError: where latents or frames differ by more than 1e-4 of their range, or an index whose value was not
@@ -60,7 +65,9 @@ def verify(tokenizer: Tokenizer, exported: ExportedTokenizer, parts: list[str]) 
     """
     config = tokenizer.config
     noise = torch.Generator().manual_seed(0)
-    for batch, height, width in SIZES:
+    fixed = fixed or {}
+    axes = ("batch", "latent_height", "latent_width")
+    for batch, height, width in dict.fromkeys(tuple(map(fixed.get, axes, sizes)) for sizes in SIZES):
         for lengths in ([1], [1, 1, 2, config.chunk]):  # steps of one leave states that another has to take
             latent_frames = sum(lengths)
             frames = 1 + (latent_frames - 1) * config.temporal_factor
