@@ -6,6 +6,9 @@ import signal
 # Threads that wait must not spin: where something else keeps a core busy, tests would take minutes.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Commands that tests run speak English, whatever the locale.
+os.environ["LANGUAGE"] = "en"
+
 # A shell ignores Ctrl-C for what it starts in the background, and so would every process that a test interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
