@@ -14,9 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 from robots import CAMERAS, write_robots
 
+from cosmotok import Tokenizer
+from cosmotok.dataset import TokenDataset
+from cosmotok.dataset.options import Options
+from cosmotok.dataset.run import tokenize
 from cosmotok.dataset.segments import cut
 from cosmotok.dataset.shaping import Shaping
 from cosmotok.dataset.sources import Source, find_sources
+from cosmotok.dataset.verify import verify
 from cosmotok.errors import InputError, MediaError
 
 VERSIONS = ("v2.1", "v3.0")
@@ -172,3 +177,22 @@ def test_signals_that_do_not_fit_are_that_episodes_error(tmp_path):
             pass
     with source.open(found[4]["key"], found[4]["address"]) as opened:
         assert len(opened.signals["action"]) == 7
+
+
+def test_a_data_set_of_tokens_has_the_signals_of_its_latent_frames(robots, tmp_path):
+    output = str(tmp_path / "tokens")
+    manifest = tokenize([str(robots)], output, "cv4x8x8-tiny", options=Options(shaping=Shaping(size=(64, 48))))
+    assert manifest.signals == {"observation.state": (3,), "action": (2, 1), "next.done": (1,)}
+    dataset, lengths = TokenDataset(output), (5, 6, 7)
+    assert len(dataset) == len(lengths) * len(CAMERAS)
+    for row in dataset:
+        episode = row["metadata"]["episode"]
+        first, length = sum(lengths[:episode]), lengths[episode]
+        states = row["signals"]["observation.state"][:, 0].tolist()
+        assert states == list(range(first, first + length)) and row["caption"] == f"task {episode % 2}"
+        last = first + length - 1
+        groups = [[first] * 4, *([min(n, last) for n in range(begin, begin + 4)] for begin in (first + 1, first + 5))]
+        assert row["latent_signals"]["observation.state"][:, :, 0].tolist() == groups[: row["tokens"].shape[1]]
+        assert row["latent_signals"]["action"].shape == (row["tokens"].shape[1], 4, 2, 1)
+    found = verify(output, Tokenizer.from_pretrained("cv4x8x8-tiny"), sample=3)
+    assert found.same == 3 and not found.faults
