@@ -103,6 +103,17 @@ def check_evaluation(path: Path) -> None:
         json.loads(index.read_bytes())
 
 
+def check_data_set(path: Path) -> None:
+    import hashlib
+
+    from cosmotok.dataset.manifest import Manifest
+
+    if (path / "manifest.json").exists():
+        for shard in Manifest.parse((path / "manifest.json").read_text(), str(path)).shards:
+            if hashlib.sha256((path / shard.name).read_bytes()).hexdigest() != shard.sha256:
+                raise ValueError(f"{shard.name} is another")
+
+
 TRAIN = (
     *("train", "--recipe", "cv4x8x8-tiny", "data.train={world}/clip.mp4", "-o", "{out}", "--device", "cpu"),
     'stages=[{{"steps": 2, "frames": 5, "crop": 16, "clips": 1, "images": 1}}]',
@@ -113,6 +124,10 @@ TRAIN = (
 EVALUATE = (
     *("evaluate", "-m", "jpeg@q50", "--data", "{world}/pictures", "-o", "{out}"),
     *("--metrics", "psnr", "--jobs", "1"),
+)
+TOKENIZE = (
+    *("tokenize", "{world}/pictures", "{world}/clip.mp4", "-m", "{world}/video", "-o", "{out}"),
+    *("--shard-inputs", "1"),
 )
 VERBS = {
     "encode": Verb(
@@ -135,6 +150,7 @@ VERBS = {
     "evaluate": Verb(EVALUATE, "out", check_evaluation, second=(*EVALUATE, "--resume"), grows=True),
     "flat": Verb(("unpack", "{world}/tokens", "--to", "bin", "-o", "{out}"), "out", check_flat),
     "unpack": Verb(("unpack", "{world}/tokens", "--to", "safetensors", "-o", "{out}"), "out", check_rows),
+    "tokenize": Verb(TOKENIZE, "out", check_data_set, grows=True),
     "export": Verb(
         ("export", "{world}/image", "-o", "{out}", "--to", "torch-export", "--part", "encoder"),
         "out",
