@@ -26,6 +26,9 @@ __all__ = ["Fate", "Reencoder"]
 MOST_OTHER = 0.05
 """Share of indices, or of a latent's deviation, by which tokens may differ that other processors or batches made."""
 
+LONGEST = 4096
+"""Characters of a key, or of a reason."""
+
 
 class Fate(NamedTuple):
     """What became of a row that was encoded once more."""
@@ -63,7 +66,7 @@ class Reencoder:
                 sources = tuple(find_sources(names))
                 entries = {entry[0]: entry for entry in entries_of(read_entries(shards.storage, task))}
             except (CosmotokError, IndexError) as error:
-                reason = "it has no plan" if isinstance(error, IndexError) else one_line(error, 300)
+                reason = "it has no plan" if isinstance(error, IndexError) else one_line(error, LONGEST)
                 yield from (Fate(number, "not_reached", reason) for number in rows)
                 continue
             for key, same_key in groupby(rows.items(), lambda item: item[1]["key"]):
@@ -75,7 +78,9 @@ class Reencoder:
         """Of some rows of one input."""
         if entry is None:
             for number, row in rows.items():
-                yield Fate(number, "other", f"{name}: row {number} is of {one_line(row['key'])}, which is not planned")
+                yield Fate(
+                    number, "other", f"{name}: row {number} is of {one_line(row['key'], LONGEST)}, which is not planned"
+                )
             return
         wanted = {row["segment"] for row in rows.values()}
         found, reason = self._encoded(sources, entry, wanted)
@@ -103,7 +108,7 @@ class Reencoder:
         try:
             making.take(only(making.events(0, {}), wanted))
         except SourceLostError as error:
-            return {}, one_line(error, 300)
+            return {}, one_line(error, LONGEST)
         refused = making.quarantined
         return rows.found, refused[0].reason if refused else None
 
@@ -120,11 +125,9 @@ class Reencoder:
         )
         if one.shape != other.shape:
             what = f"it has the shape {tuple(other.shape)}, not {tuple(one.shape)}"
-        return Fate(
-            number,
-            "other",
-            f"{name}: row {number}, encoded once more, is another: {what}; {one_line(row['key'])} has changed since",
-        )
+        key = one_line(row["key"], LONGEST)
+        reason = f"{name}: row {number}, encoded once more, is another: {what}; {key} has changed since"
+        return Fate(number, "other", reason)
 
 
 class _Rows:
