@@ -28,11 +28,11 @@ def find_language(environment: Mapping[str, str]) -> str | None:
     locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := environment.get(name))), "C")
     if plain(locale) in ("C", "POSIX"):
         return None
+    known = sorted(file.parents[1].name for file in FOLDER.glob(f"*/LC_MESSAGES/{DOMAIN}.mo"))
     for wanted in filter(None, (environment.get("LANGUAGE") or locale).split(":")):
         name = plain(wanted)
         if name.partition("_")[0] == "en":
             return None
-        known = sorted(folder.name for folder in FOLDER.iterdir() if folder.is_dir())
         for found in (name, *known):
             if found in known and found.partition("_")[0] == name.partition("_")[0]:
                 return found

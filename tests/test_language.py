@@ -66,6 +66,11 @@ def test_the_language_of_a_locale(environment, found):
     assert language.find_language(environment) == found
 
 
+def test_without_catalogues_it_is_english(tmp_path, monkeypatch):
+    monkeypatch.setattr(language, "FOLDER", tmp_path / "none")
+    assert language.find_language(PORTUGUESE) is None
+
+
 @pytest.mark.parametrize("name", catalogue.languages())
 def test_every_text_has_a_translation(name):
     known = catalogue.read(name)
