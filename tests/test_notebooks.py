@@ -34,7 +34,8 @@ def test_they_are_kept_without_outputs(name):
     for book in (read(name), read(f"{name}.pt")):
         nbformat.validate(book)
         for cell in book.cells:
-            assert cell.cell_type == "markdown" or (not cell.outputs and cell.execution_count is None)
+            clear = cell.cell_type == "markdown" or (not cell.outputs and cell.execution_count is None)
+            assert clear, "run: jupyter nbconvert --clear-output --inplace examples/notebooks/*.ipynb"
 
 
 @pytest.mark.parametrize("name", NAMES)
