@@ -7,10 +7,10 @@ OLDEST := .venv-oldest
 # A process for each core, at most four; a file's tests stay in one of them, for what they share.
 SPREAD := -n logical --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo test test-slow test-oldest fuzz lint docs catalogue benchmark release-check clean
+.PHONY: help demo test test-slow test-web web test-oldest fuzz lint docs catalogue benchmark release-check clean
 
 help:
-	@sed -n 's/^# //p' Makefile; echo 'Also: make test-slow, test-oldest, fuzz, lint, docs, catalogue, benchmark, release-check, clean.'
+	@sed -n 's/^# //p' Makefile; echo 'Also: make test-slow, test-web, web, test-oldest, fuzz, lint, docs, catalogue, benchmark, release-check, clean.'
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +50,19 @@ fuzz: $(READY)
 # The documentation as a site, into build/site; a broken link or an unknown name ends it.
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The page that needs no server, into build/web, for any static host; try it with: python -m http.server --directory build/web
+web: $(READY) web/node_modules
+	$(BIN)/python tools/build_web.py
+
+web/node_modules: web/package-lock.json
+	npm --prefix web ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+# Its types and style, and the page itself in Chromium.
+test-web: web
+	npm --prefix web run check
+	$(BIN)/pytest -m web --timeout 1200
 
 # Puts new texts of the command into cosmotok/locale/*/LC_MESSAGES/cosmotok.po, and lists those without a translation.
 catalogue: $(READY)

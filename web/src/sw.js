@@ -1,0 +1,54 @@
+/**
+ * Keeps the page for use without a network, and gives it the headers that WASM threads need, whatever the host sends.
+ */
+
+const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
+const VERSION = "BUILD"; // of the contents; the build fills it in
+const STORE = `cosmotok-${VERSION}`;
+
+worker.addEventListener("install", (event) => {
+  event.waitUntil(
+    (async () => {
+      const files = await (await fetch("./files.json", { cache: "no-cache" })).json();
+      await (await caches.open(STORE)).addAll(files.map((/** @type {string} */ file) => `./${file}`));
+      await worker.skipWaiting();
+    })(),
+  );
+});
+
+worker.addEventListener("activate", (event) => {
+  event.waitUntil(
+    (async () => {
+      for (const name of await caches.keys()) {
+        if (name.startsWith("cosmotok-") && name !== STORE) await caches.delete(name);
+      }
+      await worker.clients.claim();
+    })(),
+  );
+});
+
+worker.addEventListener("fetch", (event) => {
+  const { request } = event;
+  if (request.method === "GET" && request.url.startsWith(worker.registration.scope)) event.respondWith(answer(request));
+});
+
+/**
+ * From the store, else from the network and into the store.
+ * @param {Request} request
+ */
+async function answer(request) {
+  const store = await caches.open(STORE);
+  const stored = await store.match(request, { ignoreSearch: true });
+  if (stored) return isolated(stored);
+  const response = await fetch(request);
+  if (response.ok && response.status === 200) await store.put(request, response.clone());
+  return isolated(response);
+}
+
+/** @param {Response} response */
+function isolated(response) {
+  const headers = new Headers(response.headers);
+  headers.set("Cross-Origin-Opener-Policy", "same-origin");
+  headers.set("Cross-Origin-Embedder-Policy", "require-corp");
+  return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
+}
