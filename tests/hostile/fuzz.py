@@ -94,7 +94,7 @@ def all_labels(seed: int, calls: dict[str, int]) -> list[str]:
         for how in SIGNALS:
             add(8 if takes_long else 1.5, [f"{how}-{name}:{number}" for number in range(seed, seed + KILLS)])
         if not takes_long:
-            for what in ("writers", "reader"):
+            for what in ("writers", "reader") if verb.told else ("writers",):
                 add(1.5, [f"{what}-{name}:{number}" for number in range(seed, seed + MEETINGS)])
     return [label for _, label in sorted(weighted)]
 

@@ -29,6 +29,8 @@ class Verb:
     grows: bool = False
     """Whether the output is a folder in which whole files appear one by one, and which a second run goes on with."""
     slow: bool = False
+    told: bool = True
+    """Whether `cosmotok info` tells of the output, for readers while it is written."""
 
     def job(self, world: Path, folder: Path, again: bool = False) -> Job:
         chosen = self.second if again and self.second is not None else self.arguments
@@ -148,8 +150,8 @@ VERBS = {
     "calibrate": Verb(("calibrate", "{world}/video", "{world}/clip.mp4", "-o", "{out}"), "out", check_model),
     "train": Verb(TRAIN, "out", check_run, second=(*TRAIN, "--resume"), grows=True),
     "evaluate": Verb(EVALUATE, "out", check_evaluation, second=(*EVALUATE, "--resume"), grows=True),
-    "flat": Verb(("unpack", "{world}/tokens", "--to", "bin", "-o", "{out}"), "out", check_flat),
-    "unpack": Verb(("unpack", "{world}/tokens", "--to", "safetensors", "-o", "{out}"), "out", check_rows),
+    "flat": Verb(("unpack", "{world}/tokens", "--to", "bin", "-o", "{out}"), "out", check_flat, told=False),
+    "unpack": Verb(("unpack", "{world}/tokens", "--to", "safetensors", "-o", "{out}"), "out", check_rows, told=False),
     "tokenize": Verb(TOKENIZE, "out", check_data_set, grows=True),
     "export": Verb(
         ("export", "{world}/image", "-o", "{out}", "--to", "torch-export", "--part", "encoder"),
