@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,6 +20,8 @@ from cosmotok.foreign import one_line
 __all__ = ["DATA", "Quarantined", "Record", "Sums", "finished", "statistics_of"]
 
 DATA, DONE = "data", ".plan/done"
+READERS = 32
+"""Records that are read at a time: an object store answers late, but many at once."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +104,13 @@ class Record:
 def finished(storage: Storage, tasks: Iterable[str]) -> dict[str, Record]:
     """The records of the shards that are done and whose data is there, whole."""
     done, data = storage.sizes(DONE), storage.sizes(DATA)
-    found = {}
-    for task in tasks:
-        if f"{task}.json" in done:
-            record = Record.read(storage, task)
-            if record.shard is None or data.get(f"{task}.parquet") == record.shard.bytes:
-                found[task] = record
-    return found
+    with ThreadPoolExecutor(READERS) as pool:
+        records = pool.map(lambda task: Record.read(storage, task), (task for task in tasks if f"{task}.json" in done))
+        return {
+            record.task: record
+            for record in records
+            if record.shard is None or data.get(f"{record.task}.parquet") == record.shard.bytes
+        }
 
 
 def forget(storage: Storage, tasks: Iterable[str]) -> None:

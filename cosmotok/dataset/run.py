@@ -151,7 +151,7 @@ class Run:
         self, storage: Storage, base: Manifest, tasks: Sequence[Task], records: dict[str, Record], most: float
     ) -> None:
         self.storage, self.base, self.tasks, self.records, self.most = storage, base, tasks, records, most
-        self.inputs = 0
+        self._counts = sum((record.counts for record in records.values()), Counts())
         self._begin = self._told = time.monotonic()
         self._step = Step()
 
@@ -175,12 +175,13 @@ class Run:
             with closing(engine.run(job, left, tokenizer, count)) as done:
                 for record in done:
                     self.records[record.task] = record
+                    self._counts += record.counts
                     self._judge()
         finally:
             self.storage.remove(RUNNING)
 
     def _judge(self) -> None:
-        counts = self._counts()
+        counts = self._counts
         through = counts.done + counts.quarantined
         if through >= ENOUGH and counts.quarantined > self.most * through:
             self._quarantine()
@@ -188,9 +189,6 @@ class Run:
                 f"{self.storage.name}: {counts.quarantined:,} of the first {through:,} inputs cannot be used, more "
                 f"than {self.most:.0%}; {QUARANTINE} there says why, and --most-quarantined allows more"
             )
-
-    def _counts(self) -> Counts:
-        return sum((record.counts for record in self.records.values()), Counts())
 
     def _tell(self) -> None:
         """Leaves a note for whoever asks how it goes."""
@@ -209,7 +207,7 @@ class Run:
     def end(self) -> Manifest:
         """Writes what the data set is, now that all of it is there."""
         records = [self.records[task.name] for task in self.tasks]
-        counts = self._counts()
+        counts = self._counts
         through = counts.done + counts.quarantined
         self._quarantine()
         manifest = replace(
