@@ -97,6 +97,9 @@ const entry = () => entries[modelChoice.selectedIndex];
 /** Fills the lists whose words depend on the language. */
 function fillChoices() {
   [...sizeChoice.options].forEach((option, i) => (option.textContent = say("pixels", { n: SIDES[i] })));
+  [...modelChoice.options].forEach((option, i) => {
+    option.textContent = `${entries[i].name} (${number(entries[i].bytes / 1e6, 1)} MB)`;
+  });
   for (const option of engineChoice.options) option.textContent = say(option.value);
 }
 
@@ -307,9 +310,7 @@ async function main() {
   translate();
   await keep().catch(() => {}); // private windows and file:// have none
   entries = await (await fetch("models/index.json")).json();
-  for (const { name, bytes } of entries) {
-    modelChoice.append(new Option(`${name} (${number(bytes / 1e6, 1)} MB)`, name));
-  }
+  for (const { name } of entries) modelChoice.append(new Option("", name));
   for (const side of SIDES) sizeChoice.append(new Option("", String(side), side === 256, side === 256));
   for (const kind of ["cpu", "gpu"]) engineChoice.append(new Option("", kind));
   the("engineChoice").hidden = !(await hasGpu());
