@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from small import KINDS, VIDEO_KINDS, clip, fresh, pixels, small, time_axis, tokens_for
 
 from cosmotok import Tokenizer
+from cosmotok.cli.app import command
 from cosmotok.errors import CheckpointError, InputError, MissingExtraError
 from cosmotok.export import PARTS, PRECISIONS, ExportedTokenizer, ExportError, OnnxTokenizer, ProgramTokenizer, export
 from cosmotok.export.capture import capture
@@ -389,6 +390,29 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "out").write_text("mine")
     with pytest.raises(InputError, match="is a file"):
         export(small("ci8x8"), tmp_path / "out")
+
+
+def test_the_command_says_what_it_is_at(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("cosmotok.export.exporter.write_graph", lambda graph, to, precision, file: file.write(b""))
+    monkeypatch.setattr("cosmotok.export.exporter.verify_parts", lambda tokenizer, exported, parts, fixed: None)
+    words = [
+        "export",
+        "ci8x8-tiny",
+        "-o",
+        str(tmp_path / "out"),
+        "--precision",
+        "int8",
+        "--batch",
+        "2",
+        "--size",
+        "96x64",
+    ]
+    command(lambda given: None)(words, prog_name="cosmotok", standalone_mode=False)
+    said = [line.partition(": ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert said == ["0 of 2 graphs, encoder", "1 of 2 graphs, decoder", "2 of 2 graphs, comparing with the network"]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["precision"] == "int8"
+    assert manifest["graphs"]["encoder"]["inputs"][0]["shape"] == [2, 3, "latent_frames", 64, 96]
 
 
 def test_missing_packages(tmp_path, monkeypatch):

@@ -39,6 +39,18 @@ def test_facts_are_in_words(capsys):
     assert lines == [["frame", "rate", "29.97"], ["parameters", "1,409,392"], ["size", "60,", "270"], ["audio", "yes"]]
 
 
+def test_slow_things_have_a_line_each(capsys):
+    with Progress("exporting m", None, "graphs") as bar:
+        bar.turn("encoder", 0, 2)
+        bar.turn("decoder", 1, 2)
+        bar.turn("verify", 2, 2)
+    assert capsys.readouterr().err.splitlines() == [
+        "exporting m: 0 of 2 graphs, encoder",
+        "exporting m: 1 of 2 graphs, decoder",
+        "exporting m: 2 of 2 graphs, verify",
+    ]
+
+
 def test_the_last_line_of_progress_says_all_that_was_done(capsys, monkeypatch):
     monkeypatch.setattr("cosmotok.progress.SECONDS_BETWEEN_LINES", 0)
     with Progress("reading", 3) as bar:
