@@ -559,3 +559,19 @@ def test_help_teaches(run):
     assert code == 0
     assert "cosmotok reconstruct clip.mp4" in out
     assert run("--version")[1].startswith("cosmotok ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["info {}", "stats {}", "calibrate cv4x8x8-tiny {} -o out", "convert ci8x8-tiny {}", "export {} -o out"],
+)
+def test_names_that_no_file_can_have(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["cosmotok", *arguments.format("x" * 300).split()])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "no file can have the name" in line or "file name too long; check the name" in line
+    assert not list(tmp_path.iterdir())

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from cosmotok.errors import CosmotokError, InputError, out_of_memory
+from cosmotok.foreign import one_line
 from cosmotok.language import translate as _
 from cosmotok.printing import say
 from cosmotok.sentences import translated
@@ -178,6 +179,10 @@ def refuse(error: Exception) -> int:
     elif (needed := out_of_memory(error)) is not None:
         advice = _("error: out of memory{needed}; try smaller frames (--size) or fewer of them (--frames)")
         line = advice.format(needed=needed)
+    elif isinstance(error, OSError) and error.filename is not None:
+        name, reason = one_line(error.filename), (error.strerror or type(error).__name__).lower()
+        advice = _("error: {name}: {reason}; check the name and its permissions")
+        line = advice.format(name=name, reason=reason)
     elif not isinstance(error, CosmotokError):
         message = f"{type(error).__name__}: {error}"
         line = _("internal error: {message}; please report it, with what --debug shows").format(message=message)

@@ -24,6 +24,7 @@ from cosmotok.cli.options import (
 )
 from cosmotok.language import number
 from cosmotok.language import translate as _
+from cosmotok.paths import as_path
 from cosmotok.printing import print_json, print_table, say, show
 from cosmotok.writing import spare
 
@@ -125,7 +126,7 @@ def stats(
         if output
         else load(model, device, "float32", variant, fit=fit)
     )
-    files = find_media(data) if data.is_dir() else [data]
+    files = find_media(data) if as_path(data, "data").is_dir() else [data]
     with progress(_("encoding {name}").format(name=data.name), len(files), _("files")) as bar:
         found = latent_statistics(
             tokenizer, files, frames=frames, attention_context=ATTENTION_CONTEXT, advance=bar.advance

@@ -10,6 +10,7 @@ import typer
 
 from cosmotok.defaults import ATTENTION_CONTEXT
 from cosmotok.language import translate as _
+from cosmotok.paths import as_path
 
 if TYPE_CHECKING:
     import torch
@@ -157,7 +158,7 @@ def beside_or_here(source: Path, name: str) -> Path:
 
 def is_data_set(what: str) -> bool:
     """Whether it is, or would be, a data set of `cosmotok tokenize`; its files are not opened."""
-    folder = Path(what)
+    folder = as_path(what)
     return "://" in what or (
         (folder / "manifest.json").is_file() and any((folder / name).is_dir() for name in ("data", ".plan"))
     )
