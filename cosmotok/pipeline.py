@@ -345,8 +345,13 @@ def fetch(video: Tensor) -> Pixels:
 
 def in_a_row(original: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:
     """Original, reconstruction and amplified difference (grey where equal) side by side."""
-    difference = (reconstruction.astype(np.int16) - original) * DIFFERENCE_GAIN + 128
-    return np.concatenate((original, reconstruction, difference.clip(0, 255).astype(np.uint8)), axis=1)
+    return np.concatenate((original, reconstruction, difference(original, reconstruction)), axis=1)
+
+
+def difference(original: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:
+    """Of two frames, amplified by `DIFFERENCE_GAIN`; grey where equal. All (H, W, 3), uint8."""
+    amplified = (reconstruction.astype(np.int16) - original) * DIFFERENCE_GAIN + 128
+    return amplified.clip(0, 255).astype(np.uint8)
 
 
 def timing(ticks: list[int], frame_rate: Fraction | None) -> tuple[Fraction, tuple[int, ...] | None]:

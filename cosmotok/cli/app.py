@@ -34,12 +34,23 @@ VERBS = {
 """Of the command's help, by topic."""
 PANELS = {
     "Model": {"model", "models", "variant", "precision", "fit", "weights", "revision", "recipe", "config", "baseline"},
-    "Source": {"frames", "size", "max_pixels", "data", "reference", "reconstruction", "changed", "most_quarantined"},
+    "Source": {
+        "frames",
+        "size",
+        "max_pixels",
+        "max_frames",
+        "data",
+        "reference",
+        "reconstruction",
+        "changed",
+        "most_quarantined",
+    },
     "Rows": {"row", "sample", "seed"},
     "Clips": {"frame_rate", "short_side", "segment", "overlap", "scenes", "min_frames", "min_side"},
     "Workers": {"engine", "workers", "address", "cpus", "gpus", "shard_inputs"},
     "Measuring": {"protocol", "metrics", "lpips_weights", "inception_weights", "i3d_weights", "rounds"},
     "Computing": {"device", "dtype", "attention_context", "batch", "threads", "jobs"},
+    "Serving": {"host", "port"},
     "Output": {
         "output",
         "to",

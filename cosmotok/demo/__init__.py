@@ -1,0 +1,6 @@
+"""`cosmotok demo`: a page on which people try tokenizers, served by Gradio. Only `page` imports that."""
+
+from .limits import Limits
+from .serve import serve
+
+__all__ = ["Limits", "serve"]

@@ -1,0 +1,202 @@
+"""`cosmotok demo`: what it computes, and the page in real Chromium as a visitor uses it."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+
+import numpy as np
+import pytest
+import torch
+from docs_blocks import write_clip
+from PIL import Image
+from web_page import CHROMIUM, picture
+
+from cosmotok import Tokenizer
+from cosmotok.demo import Limits
+from cosmotok.demo.clips import encoded, read, reconstructed
+from cosmotok.demo.serve import serving
+from cosmotok.demo.texts import TEXTS, language_of, written
+from cosmotok.demo.tokens import channel_pictures, code_bars, code_pictures, latent_pictures
+from cosmotok.errors import InputError, MediaError, MissingExtraError
+
+LONG = 120_000
+"""Milliseconds that anything may take on a busy machine."""
+MODELS = ("di8x8-tiny", "cv4x8x8-tiny")
+
+
+def finished(steps):
+    """The shares of work that are told, and its result."""
+    shares = []
+    while True:
+        try:
+            shares.append(next(steps))
+        except StopIteration as end:
+            return shares, end.value
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    Image.fromarray(picture(140, 100)).save(folder / "picture.png")
+    write_clip(folder / "clip.mp4", 12)
+    (folder / "notes.png").write_text("not a picture")
+    return folder
+
+
+def test_sizes_within_limits():
+    limits = Limits(pixels=10_000)
+    assert limits.size(80, 60, 256) == (80, 60)  # never up
+    assert limits.size(140, 100, 50) == (70, 50)
+    width, height = limits.size(4000, 2000, 720)
+    assert width * height <= 10_000 and width == pytest.approx(2 * height, abs=2)
+    assert limits.size(10_000, 1, 720)[1] == 1
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_clip_through_a_tokenizer(files, name):
+    tokenizer = Tokenizer.from_pretrained(name)
+    clip = read(files / "clip.mp4", Limits(frames=9), 50, 64)
+    shares, result = finished(reconstructed(tokenizer, clip))
+    assert len(clip.frames) == 9 and min(clip.pixels.shape[1:3]) <= 64
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1) and len(shares) > 3
+    video = torch.from_numpy(clip.pixels).permute(3, 0, 1, 2)[None]
+    expected = tokenizer.encode(video, attention_context=32)
+    assert torch.equal(result.tokens, expected)
+    error = np.square(result.pixels.astype(float) - clip.pixels).mean()
+    assert result.report.psnr == pytest.approx(10 * np.log10(255**2 / error))
+    assert result.report.tokens == np.prod(expected.shape[-3:])
+
+
+def test_bad_files(files):
+    with pytest.raises(MediaError, match=r"notes\.png"):
+        read(files / "notes.png", Limits(), 9, 256)
+    with pytest.raises(InputError, match="at least 1"):
+        read(files / "picture.png", Limits(), 0, 256)
+
+
+def test_pictures_of_indices(files):
+    tokenizer = Tokenizer.from_pretrained("di8x8-tiny")
+    _, indices = finished(encoded(tokenizer, read(files / "picture.png", Limits(), 1, 256)))
+    pictures = code_pictures(indices, tokenizer.spec.vocab_size)
+    assert pictures.shape == (*indices.shape[1:], 3) and pictures.dtype == np.uint8
+    same = indices[0] == indices[0, 0, 0, 0]
+    assert (pictures[same.numpy()] == pictures[0, 0, 0]).all()
+    histogram = torch.bincount(indices.flatten(), minlength=tokenizer.spec.vocab_size)
+    assert sum(code_bars(histogram)) == indices.numel() and len(code_bars(histogram)) == 64
+    assert code_bars(torch.tensor([3, 0, 5])) == [3, 0, 5]
+
+
+def test_pictures_of_latents():
+    ramp = torch.linspace(-1, 1, 12).reshape(1, 1, 1, 3, 4)
+    latents = torch.cat([3 * ramp, torch.zeros(1, 4, 1, 3, 4)], 1)
+    red = latent_pictures(latents)[0, ..., 0].astype(int)
+    assert (np.diff(red.flatten()) > 0).all()  # the first component is the one channel that varies
+    assert latent_pictures(latents)[..., 1].std() == 0
+    assert latent_pictures(ramp)[..., 1:].std() == 0  # there is no second one
+    channels = channel_pictures(latents, 0)
+    assert channels.shape == (5, 3, 4) and channels[0].std() > 50 and channels[1].std() == 0
+
+
+def test_languages():
+    assert TEXTS["en"].keys() == TEXTS["pt"].keys()
+    fields = [{key: set(re.findall(r"{\w+}", text)) for key, text in words.items()} for words in TEXTS.values()]
+    assert fields[0] == fields[1]
+    for accepted, language in {
+        "pt-BR,pt;q=0.9,en;q=0.8": "pt",
+        "fr,en": "en",
+        "de": "en",
+        "": "en",
+        "PT": "pt",
+    }.items():
+        assert language_of(accepted) == language
+    assert (written("1,234.5", "pt"), written("1,234.5", "en")) == ("1.234,5", "1,234.5")
+
+
+def test_without_gradio(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(MissingExtraError, match=r"cosmotok\[demo\]"), serve_here():
+        pass
+
+
+def serve_here(**options):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return serving(Tokenizer.from_pretrained, MODELS, host="127.0.0.1", port=port, limits=Limits(frames=9), **options)
+
+
+@pytest.fixture(scope="module")
+def address():
+    pytest.importorskip("gradio", minversion="6")
+    with serve_here() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Opens the page as a visitor of some language and screen."""
+    visitors = []
+
+    def visit(locale, width, height):
+        context = browser.new_context(locale=locale, viewport={"width": width, "height": height})
+        context.set_default_timeout(LONG)
+        visitors.append(context)
+        page = context.new_page()
+        page.goto(address)
+        page.wait_for_selector("#run")
+        return page
+
+    yield visit
+    for context in visitors:
+        context.close()
+
+
+def run(page, path):
+    page.set_input_files("#file input[type=file]", path)
+    page.get_by_text(path.stem).first.wait_for()
+    page.click("#run")
+
+
+@pytest.mark.web
+def test_a_picture_and_bad_files(visit, files):
+    page = visit("en-US", 1200, 900)
+    page.click("#run")
+    page.get_by_text(TEXTS["en"]["no_file"]).first.wait_for()
+    run(page, files / "picture.png")
+    page.wait_for_selector("#result .player")
+    assert page.inner_text("#result dd.tokens") == "234 = 1 × 13 × 18"
+    assert float(page.inner_text("#result dd.psnr").removesuffix(" dB")) > 15
+    assert page.evaluate("document.querySelector('#result .copy').naturalWidth") == 140
+    page.focus("#result .cut")
+    page.keyboard.press("Home")
+    assert page.evaluate("document.querySelector('#result .pair').style.getPropertyValue('--cut')") == "0%"
+    page.reload()
+    page.wait_for_selector("#run")
+    run(page, files / "notes.png")
+    page.get_by_text("notes.png: not an image").first.wait_for()
+
+
+@pytest.mark.web
+def test_a_clip_on_a_phone_in_portuguese(visit, files):
+    page = visit("pt-BR", 360, 740)
+    assert TEXTS["pt"]["title"].removeprefix("# ") in page.inner_text("#title")
+    run(page, files / "clip.mp4")
+    page.wait_for_selector("#result .player")
+    assert re.fullmatch(r"\d+,\d\d dB", page.inner_text("#result dd.psnr"))
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.wait_for_function("[...document.querySelectorAll('#result video')].every(video => video.currentTime > 0)")
+    page.click("#result .controls button")
+    assert page.evaluate("[...document.querySelectorAll('#result video')].every(video => video.paused)")
