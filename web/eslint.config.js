@@ -2,7 +2,7 @@ import js from "@eslint/js";
 
 const browser = Object.fromEntries(
   (
-    "document window navigator location localStorage sessionStorage self caches fetch URL File Option Worker Response Headers " +
+    "document window navigator location localStorage sessionStorage self caches fetch URL File Option Worker Request Response Headers " +
     "OffscreenCanvas ImageData createImageBitmap performance requestAnimationFrame setTimeout clearTimeout console " +
     "process VideoDecoder EncodedVideoChunk DecompressionStream crossOriginIsolated URLSearchParams"
   )

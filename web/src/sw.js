@@ -10,7 +10,9 @@ worker.addEventListener("install", (event) => {
   event.waitUntil(
     (async () => {
       const files = await (await fetch("./files.json", { cache: "no-cache" })).json();
-      await (await caches.open(STORE)).addAll(files.map((/** @type {string} */ file) => `./${file}`));
+      // not what the browser may still have of an earlier version
+      const fresh = files.map((/** @type {string} */ file) => new Request(`./${file}`, { cache: "reload" }));
+      await (await caches.open(STORE)).addAll(fresh);
       await worker.skipWaiting();
     })(),
   );
