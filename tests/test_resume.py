@@ -4,6 +4,8 @@ import errno
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -13,6 +15,7 @@ from runs import ADVERSARIAL, finish, lines, make_data, recipe, start, train
 from cosmotok import Tokenizer
 from cosmotok.errors import CheckpointError
 from cosmotok.training.checkpoints import Checkpoints
+from cosmotok.writing.hidden import hidden, release
 from cosmotok.writing.system import calls
 
 
@@ -208,3 +211,15 @@ def test_a_run_does_not_overwrite_another(data, tmp_path):
     train(recipe(data), tmp_path)
     with pytest.raises(CheckpointError, match="holds a run already"):
         train(recipe(data), tmp_path)
+
+
+def test_what_a_killed_run_left_goes_when_another_goes_on(tmp_path):
+    """Even if that one has no checkpoint left to write."""
+    process = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    mine = hidden(tmp_path / "step-00000001")
+    release(mine)
+    left = tmp_path / mine.name.replace(f"-{os.getpid()}-", f"-{process.stdout.strip()}-")
+    left.mkdir()
+    (left / "state.pt").write_bytes(b"half")
+    Checkpoints(tmp_path, keep=1)
+    assert not list(tmp_path.iterdir())

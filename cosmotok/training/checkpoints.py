@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from cosmotok.errors import CheckpointError, MediaError
-from cosmotok.writing import buffered, output_file, output_folder, remove_folder
+from cosmotok.writing import buffered, output_file, output_folder, remove_folder, sweep
 
 __all__ = ["Checkpoints"]
 
@@ -31,6 +31,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder, self.keep = folder, keep
+        if folder.is_dir():  # a run that has nothing left to write would leave what a killed one left
+            sweep(folder)
 
     def steps(self) -> list[int]:
         """Of all checkpoints, rising."""

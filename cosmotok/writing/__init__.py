@@ -7,7 +7,7 @@ who writes there can tell leftovers of a process that was killed from the work o
 
 from cosmotok.writing.files import OutputFile, append, buffered, output_file, spool, write_file
 from cosmotok.writing.folders import output_folder, remove_folder
-from cosmotok.writing.hidden import busy, clear
+from cosmotok.writing.hidden import busy, clear, sweep
 from cosmotok.writing.interrupts import postponed
 from cosmotok.writing.names import Together
 from cosmotok.writing.sources import spare
@@ -27,6 +27,7 @@ __all__ = [
     "require_folder",
     "spare",
     "spool",
+    "sweep",
     "write_error",
     "write_file",
 ]

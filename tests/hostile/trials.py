@@ -148,7 +148,7 @@ class Trials:
         output = folder / verb.output
         begun = verb.grows and ((output / "recipe.yaml").exists() or any(output.glob("*/settings.json")))
         [outcome] = self.arena.run(verb.job(self.world, folder, again=begun))
-        wrong = whole(verb, folder) + [f"left {name!r}" for name in snapshot(folder) if ".part" in name]
+        wrong = [f"left {name!r}" for name in snapshot(folder) if ".part" in name] + whole(verb, folder)
         if outcome.code and not (begun and "nothing to resume" in outcome.err):
             wrong.append(f"a second run failed: {outcome.err.strip()}")
         return wrong
