@@ -14,7 +14,7 @@ def media_of(package: str, path: str) -> Path:
     """A media file that ships inside an installed package."""
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        sys.exit(f"the demo shows a clip that ships with {package}: pip install 'cosmotok[dev]'")
+        sys.exit(f"this shows media that ship with {package}: pip install 'cosmotok[dev]'")
     return Path(spec.origin).parent / path
 
 

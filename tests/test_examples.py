@@ -1,0 +1,39 @@
+"""The examples that train on tokens, shortened: losses fall, and what they draw can be opened."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import media_samples as samples
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(name: str, output: Path, steps: int, data: Path | None = None) -> tuple[list[float], str]:
+    """Runs an example; the losses that it printed, and all that it printed."""
+    options = ["--steps", str(steps), "--output", str(output), *(["--data", str(data)] if data else [])]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / f"examples/{name}.py"), *options],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return [float(loss) for loss in re.findall(r"step +\d+ +loss ([\d.]+)", done.stdout)], done.stdout
+
+
+@pytest.mark.slow
+def test_flow_matching_draws_pictures(tmp_path):
+    pytest.importorskip("diffusers")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(samples.waves(1, 96, 128)[0]).save(photos / "waves.png")
+    losses, _ = run("flow_matching", tmp_path / "out", 20, photos)
+    assert len(losses) == 10 and losses[-1] < losses[0]
+    with Image.open(tmp_path / "out/samples.png") as picture:
+        assert picture.size == (8 * 64, 4 * 64)
+        assert len(picture.getcolors(2**20) or ()) > 100
