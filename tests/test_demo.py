@@ -19,6 +19,7 @@ from cosmotok.demo.clips import encoded, read, reconstructed
 from cosmotok.demo.serve import serving
 from cosmotok.demo.texts import TEXTS, language_of, written
 from cosmotok.demo.tokens import channel_pictures, code_bars, code_pictures, latent_pictures
+from cosmotok.demo.what_if import Changes, changed, drop, round_to_bits, shift, swap
 from cosmotok.errors import InputError, MediaError, MissingExtraError
 
 LONG = 120_000
@@ -128,10 +129,13 @@ def serve_here(**options):
 
 
 @pytest.fixture(scope="module")
-def address():
+def address(tmp_path_factory):
     pytest.importorskip("gradio", minversion="6")
-    with serve_here() as address:
-        yield address
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", "")  # put back afterwards
+        patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("temporary")))
+        with serve_here() as address:
+            yield address
 
 
 @pytest.fixture(scope="module")
@@ -200,3 +204,45 @@ def test_a_clip_on_a_phone_in_portuguese(visit, files):
     page.wait_for_function("[...document.querySelectorAll('#result video')].every(video => video.currentTime > 0)")
     page.click("#result .controls button")
     assert page.evaluate("[...document.querySelectorAll('#result video')].every(video => video.paused)")
+
+
+def test_what_becomes_of_changed_tokens():
+    spec = Tokenizer.from_pretrained("cv4x8x8-tiny").spec
+    latents = torch.randn(1, 16, 3, 8, 10, generator=torch.Generator().manual_seed(1))
+    others = torch.zeros_like(latents[:, :, :1])
+    assert torch.equal(changed(latents, None, spec, Changes()), latents)
+    dropped = drop(latents, spec, 0.5) != latents
+    assert 0.3 < dropped.float().mean() < 0.7 and torch.equal(dropped[0, 0], dropped[0, 5])
+    assert torch.equal(drop(latents, spec, 0), latents)
+    later = shift(latents, 1)
+    assert torch.equal(later[:, :, 1:], latents[:, :, :-1]) and torch.equal(later[:, :, 0], latents[:, :, 0])
+    assert len(round_to_bits(latents, 2)[0, 3].unique()) == 4
+    assert (round_to_bits(latents, 12) - latents).abs().max() < 0.002
+    swapped = swap(latents, others, 0.5)
+    assert (swapped == 0).sum() == 16 * 3 * 4 * 6 and not swapped[..., 2:6, 2:8].any()
+    indices = torch.arange(60, dtype=torch.int32).reshape(1, 3, 4, 5) % 7
+    discrete = Tokenizer.from_pretrained("di8x8-tiny").spec
+    assert set(drop(indices, discrete, 0.9).unique().tolist()) <= set(range(7))
+    assert (drop(indices, discrete, 1) == indices.flatten().mode().values).all()
+    with pytest.raises(InputError, match="swap with"):
+        changed(latents, None, spec, Changes(swapped=0.5))
+    with pytest.raises(InputError, match="cannot be rounded"):
+        changed(indices, None, discrete, Changes(bits=4))
+
+
+@pytest.mark.web
+def test_what_if(visit, files):
+    page = visit("en-US", 1200, 900)
+    page.set_input_files("#file input[type=file]", files / "picture.png")
+    page.get_by_text("picture").first.wait_for()
+    page.get_by_role("tab", name=TEXTS["en"]["what_if"]).click()
+    page.click("#decode")
+    page.wait_for_selector("#after .player")
+    assert page.inner_text("#after .right") == TEXTS["en"]["changed"]
+    few = float(page.inner_text("#after dd.psnr").removesuffix(" dB"))
+    page.get_by_label(TEXTS["en"]["dropped"]).first.fill("90")
+    page.keyboard.press("Tab")
+    page.click("#decode")
+    page.wait_for_function(
+        "few => parseFloat(document.querySelector('#after dd.psnr')?.textContent ?? few) < few", arg=few
+    )

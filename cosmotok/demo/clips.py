@@ -54,8 +54,12 @@ class Result:
     report: ClipReport
 
 
-def read(path: str | Path, limits: Limits, frames: int, short_side: int) -> Clip:
+def read(path: str | Path, limits: Limits, frames: int, short_side: int, size: tuple[int, int] | None = None) -> Clip:
     """A file's first frames, within the limits.
+
+    Args:
+        short_side: at most; larger frames are scaled down.
+        size: (width, height) to scale to, whatever the limits are.
 
     Raises:
         MediaError: where it is no image or video, is damaged, or has too large frames to be read at all.
@@ -65,7 +69,7 @@ def read(path: str | Path, limits: Limits, frames: int, short_side: int) -> Clip
         raise InputError(f"frames and size: expected at least 1, got {frames} and {short_side}")
     chosen = slice(0, min(frames, limits.frames))
     with open_media(path, frames=chosen) as reader:
-        size = limits.size(reader.info.width, reader.info.height, short_side)
+        size = size or limits.size(reader.info.width, reader.info.height, short_side)
         reader = reader.scaled(size)
         kept = tuple(reader)
     return Clip(replace(reader.info, width=size[0], height=size[1]), kept)

@@ -25,15 +25,23 @@ SHOWN = 33
 """Pictures of latent frames at most, evenly over the clip."""
 
 
-def player(kind: str, urls: tuple[str, str, str], size: tuple[int, int], language: str) -> str:
+def player(
+    kind: str,
+    urls: tuple[str, str, str],
+    size: tuple[int, int],
+    language: str,
+    names: tuple[str, str] = ("original", "copy"),
+) -> str:
     """Original over reconstruction, cut by a slider, and their difference; videos play together.
 
     Args:
         kind: "image" or "video".
         urls: of original, reconstruction and difference.
         size: (width, height).
+        names: keys of the texts on both.
     """
     text = {key: escape(words) for key, words in TEXTS[language].items()}
+    left, right = text[names[0]], text[names[1]]
     shape = f'width="{size[0]}" height="{size[1]}"'
 
     def media(url: str, name: str, words: str) -> str:
@@ -48,8 +56,8 @@ def player(kind: str, urls: tuple[str, str, str], size: tuple[int, int], languag
     difference = text["difference"].format(gain=DIFFERENCE_GAIN)
     return (
         f'<div class="player" style="--width: {size[0]}; --height: {size[1]}"><div class="pair">'
-        f"{media(urls[1], 'copy', text['copy'])}{media(urls[0], 'original', text['original'])}"
-        f'<span class="left">{text["original"]}</span><span class="right">{text["copy"]}</span></div>'
+        f"{media(urls[1], 'copy', right)}{media(urls[0], 'original', left)}"
+        f'<span class="left">{left}</span><span class="right">{right}</span></div>'
         f'<input class="cut" type="range" min="0" max="100" value="50" aria-label="{text["slider"]}">'
         f"{controls if kind == 'video' else ''}"
         f"<figure>{media(urls[2], 'difference', difference)}<figcaption>{difference}</figcaption></figure></div>"
