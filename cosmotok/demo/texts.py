@@ -63,7 +63,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "camera": "Câmera",
         "examples": "Exemplos",
         "models": "Modelo, ou dois para comparar",
-        "size": "Lado menor de no máximo, em pixels",
+        "size": "Lado menor, no máximo, em pixels",
         "frames": "Quadros de um vídeo, no máximo",
         "run": "Reconstruir",
         "stop": "Parar",
