@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cosmotok.media import VideoWriter
+
 SHOWN = 10
 """Lines of losses that a run prints."""
 
@@ -43,3 +45,13 @@ class Losses:
 def pixels(video: Tensor) -> np.ndarray:
     """Video (3, T, H, W) in [-1, 1] as uint8 (T, H, W, 3)."""
     return ((video.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 3, 0).numpy()
+
+
+def write_clip(path: Path, videos: list[Tensor], frame_rate: float, scale: int = 4) -> None:
+    """Videos (3, T, H, W) side by side, each pixel `scale` times as large."""
+    frames = pixels(torch.cat(videos, dim=3)).repeat(scale, axis=1).repeat(scale, axis=2)
+    height, width = frames.shape[1:3]
+    with VideoWriter(path, width=width, height=height, frame_rate=frame_rate) as writer:
+        for frame in frames:
+            writer.write(frame)
+    print(path)

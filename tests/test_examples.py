@@ -10,6 +10,8 @@ import media_samples as samples
 import pytest
 from PIL import Image
 
+from cosmotok.media import open_media
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -37,3 +39,20 @@ def test_flow_matching_draws_pictures(tmp_path):
     with Image.open(tmp_path / "out/samples.png") as picture:
         assert picture.size == (8 * 64, 4 * 64)
         assert len(picture.getcolors(2**20) or ()) > 100
+
+
+@pytest.mark.slow
+def test_an_autoregressive_model_continues_clips(tmp_path):
+    pytest.importorskip("transformers")
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    samples.encode(clips / "waves.mp4", samples.waves(8 * 17, 64, 64), rate=30)
+    losses, printed = run("autoregressive", tmp_path / "out", 20, clips)
+    assert len(losses) == 10 and losses[-1] < losses[0]
+    assert "8 clips of 326 words" in printed  # 5 x (8 x 8 codes and the token before them), and the end
+    for name in ("trained", "held-out"):
+        with open_media(tmp_path / f"out/{name}.mp4") as clip:
+            frames = [frame.pixels for frame in clip]
+        assert len(frames) == 17
+        halves = [abs(frame[:, :256].astype(int) - frame[:, 256:]).mean() for frame in frames]
+        assert max(halves[:5]) < 2 < max(halves[5:])  # two latent frames are given, 5 frames
