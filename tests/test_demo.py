@@ -117,6 +117,7 @@ def test_languages():
 
 def test_without_gradio(monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # put back afterwards: Gradio would make the folder again
     with pytest.raises(MissingExtraError, match=r"cosmotok\[demo\]"), serve_here():
         pass
 
