@@ -56,3 +56,13 @@ def test_an_autoregressive_model_continues_clips(tmp_path):
         assert len(frames) == 17
         halves = [abs(frame[:, :256].astype(int) - frame[:, 256:]).mean() for frame in frames]
         assert max(halves[:5]) < 2 < max(halves[5:])  # two latent frames are given, 5 frames
+
+
+@pytest.mark.slow
+def test_a_world_model_learns_what_actions_do(tmp_path):
+    losses, printed = run("action_conditioned", tmp_path / "out", 200)
+    assert len(losses) == 10 and losses[-1] < losses[0] / 2
+    found = re.search(r"held out: loss ([\d.]+) with its own actions, ([\d.]+) with", printed)
+    assert found is not None and float(found[1]) < float(found[2])
+    with open_media(tmp_path / "out/rollout.mp4") as clip:
+        assert len(list(clip)) == 17
