@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import sys
@@ -126,7 +127,9 @@ def serve_here(**options):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    return serving(Tokenizer.from_pretrained, MODELS, host="127.0.0.1", port=port, limits=Limits(frames=9), **options)
+    return serving(
+        Tokenizer.from_pretrained, MODELS, host="127.0.0.1", port=port, limits=Limits(frames=9, upload=1), **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +140,22 @@ def address(tmp_path_factory):
         patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("temporary")))
         with serve_here() as address:
             yield address
+
+
+def test_no_address_is_fetched(monkeypatch):
+    """Where a client sends one in the place of an uploaded file."""
+    gradio = pytest.importorskip("gradio", minversion="6")
+    from cosmotok.demo.page import Page
+
+    fetched = []
+    monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_download", lambda *given: fetched.append(given))
+    page = Page(Tokenizer.from_pretrained, MODELS, Limits())
+    takers = [one for one in page.blocks.blocks.values() if isinstance(one, (gradio.File, gradio.Image))]
+    assert len(takers) == 3
+    for taker in takers:
+        with pytest.raises(gradio.Error, match="address"):
+            asyncio.run(taker.async_move_resource_to_block_cache("https://example.org/picture.png"))
+    assert not fetched
 
 
 @pytest.fixture(scope="module")
@@ -247,3 +266,29 @@ def test_what_if(visit, files):
     page.wait_for_function(
         "few => parseFloat(document.querySelector('#after dd.psnr')?.textContent ?? few) < few", arg=few
     )
+
+
+@pytest.mark.web
+def test_files_too_large_and_files_of_the_server(visit, address, files, tmp_path):
+    page = visit("en-US", 1200, 900)
+    large = tmp_path / "large.png"
+    with large.open("wb") as file:
+        file.truncate(2 * 2**20)
+    page.set_input_files("#file input[type=file]", large)
+    page.get_by_text(re.compile("exceed|too large|maximum", re.I)).first.wait_for()
+    for path in ("/etc/passwd", files / "picture.png"):
+        assert page.request.get(f"{address}gradio_api/file={path}").status in (403, 404)
+
+
+@pytest.mark.web
+def test_two_visitors_at_once_by_keyboard_alone(visit, files):
+    pages = [visit("en-US", 1200, 900), visit("pt-BR", 800, 700)]
+    for page in pages:
+        page.set_input_files("#file input[type=file]", files / "picture.png")
+        page.get_by_text("picture").first.wait_for()
+        page.focus("#run")
+        page.keyboard.press("Enter")
+    for page in pages:
+        page.get_by_text("234 = 1 × 13 × 18").wait_for()
+    shown = {page.locator("#result .original").get_attribute("src") for page in pages}
+    assert len(shown) == 1  # Gradio names files by their content, and theirs is the same
