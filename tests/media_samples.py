@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 OWN_PROCESS = ("libx265", "libsvtav1")
-"""x265 now and then aborts the process that closes it, after the file is complete. SVT-AV1 makes the superuser's whole
-process a real-time one, whose threads then wait for each other for ever."""
+"""x265 now and then aborts the process that closes it, mostly after the file is complete. SVT-AV1 makes the
+superuser's whole process a real-time one, whose threads then wait for each other for ever."""
+ATTEMPTS = 5
 
 REAL_CLIPS = Path(__file__).parents[2] / "shared/data/sample"
 
@@ -99,9 +100,12 @@ def encode(
     """
     arguments = dict(locals())
     if codec in OWN_PROCESS and multiprocessing.parent_process() is None:
-        child = multiprocessing.get_context("spawn").Process(target=encode, kwargs=arguments)
-        child.start()
-        child.join()
+        for _ in range(ATTEMPTS):
+            child = multiprocessing.get_context("spawn").Process(target=encode, kwargs=arguments)
+            child.start()
+            child.join()
+            if child.exitcode == 0 or opens(path):
+                break
         return path
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w", format=container, options=container_options or {}) as output:
@@ -143,6 +147,15 @@ def encode(
         if audio is not None:
             _write_tone(output, audio, sound[1] if sound else 0)
     return path
+
+
+def opens(path: Path) -> bool:
+    """Whether the file was finished."""
+    try:
+        with av.open(str(path)) as file:
+            return next(file.decode(video=0), None) is not None
+    except (av.FFmpegError, OSError):
+        return False
 
 
 def _write_tone(output: Any, audio: Any, seconds: float) -> None:
