@@ -35,12 +35,19 @@ class Stops:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` leaves it
                 signal.signal(number, self.receive)
+        sys.unraisablehook = self.unraisable
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         again, self.received = self.received, True
         if again or not self.running or (is_importing(frame) and not has_work()):
             end_now()
         raise KeyboardInterrupt
+
+    def unraisable(self, what: sys.UnraisableHookArgs) -> None:
+        """Of an exception in a finalizer or in a call from C, which nobody would see: an interrupt there ends it."""
+        if self.received and issubclass(what.exc_type, KeyboardInterrupt):
+            end_now()
+        sys.__unraisablehook__(what)
 
 
 def is_importing(frame: FrameType | None) -> bool:

@@ -152,6 +152,25 @@ main()
     assert (done.returncode, done.stderr) == (130, "stopped; nothing half-written is left\n")
 
 
+def test_a_signal_in_a_finalizer():
+    """What is raised there is printed and lost, so the command ends on the spot."""
+    code = """
+import os, signal, sys
+import cosmotok.cli.models as models
+from cosmotok.command import main
+
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+models.print_table = lambda *_: Finalized() and None
+sys.argv = ["cosmotok", "models"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (130, "stopped; nothing half-written is left\n")
+
+
 ARGUMENTS = {
     "convert cv4x8x8-tiny out --revision y": "only models on the Hub have a --revision",
     "convert cv4x8x8-tiny out --weights averaged": "has one set of weights",

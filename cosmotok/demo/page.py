@@ -16,7 +16,7 @@ import numpy as np
 from cosmotok.demo.clips import Clip, Steps, read, reconstructed, scaled
 from cosmotok.demo.limits import Limits
 from cosmotok.demo.texts import TEXTS, language_of
-from cosmotok.demo.uploads import CameraImage, UploadedFile
+from cosmotok.demo.uploads import uploads_only
 from cosmotok.demo.views import figures, player, token_views
 from cosmotok.demo.what_if import AS_IT_IS, Changes, what_if
 from cosmotok.errors import CosmotokError
@@ -80,8 +80,8 @@ class Page:
 
     def inputs(self) -> list[Any]:
         words = self.word
-        file = UploadedFile(
-            label=words("file"), file_types=["image", "video"], type="filepath", elem_id="file", height=120
+        file = uploads_only(
+            gr.File(label=words("file"), file_types=["image", "video"], type="filepath", elem_id="file", height=120)
         )
         gr.Examples(
             [[str(ASSETS / name)] for name in EXAMPLES if (ASSETS / name).is_file()],
@@ -91,7 +91,9 @@ class Page:
             api_visibility="private",
         )
         with gr.Accordion(words("camera"), open=False):
-            camera = CameraImage(sources=["webcam"], type="filepath", label=words("camera"), show_label=False)
+            camera = uploads_only(
+                gr.Image(sources=["webcam"], type="filepath", label=words("camera"), show_label=False)
+            )
         models = gr.Dropdown(
             list(self.models), value=[self.models[0]], multiselect=True, max_choices=2, label=words("models")
         )
@@ -107,8 +109,10 @@ class Page:
             shifted = gr.Slider(0, 8, value=0, step=1, label=words("shifted"), min_width=220)
             bits = gr.Slider(1, AS_IT_IS, value=AS_IT_IS, step=1, label=words("bits"), min_width=220)
         with gr.Row():
-            other = UploadedFile(
-                label=words("other"), file_types=["image", "video"], type="filepath", elem_id="other", height=120
+            other = uploads_only(
+                gr.File(
+                    label=words("other"), file_types=["image", "video"], type="filepath", elem_id="other", height=120
+                )
             )
             swapped = gr.Slider(0, 100, value=0, step=1, label=words("swapped"), min_width=220)
         return [other, swapped, dropped, shifted, bits]

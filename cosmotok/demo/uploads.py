@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 
-__all__ = ["CameraImage", "UploadedFile"]
+__all__ = ["uploads_only"]
+
+C = TypeVar("C", gr.File, gr.Image)
 
 
-class UploadedFile(gr.File):
-    """A file that was uploaded, and nothing else."""
+def uploads_only(component: C) -> C:
+    """The component, which takes a file that was uploaded, and nothing else.
 
-    is_template = True  # for the browser it is a `gr.File`
+    No class of its own: of those Gradio writes type stubs beside the module.
+    """
+    move = component.async_move_resource_to_block_cache
 
-    async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> str | None:
-        return await super().async_move_resource_to_block_cache(no_address(url_or_file_path))
+    async def move_upload(path: Any) -> str | None:
+        if "://" in str(path):
+            raise gr.Error("expected an uploaded file, got an address", print_exception=False)
+        return await move(path)
 
-
-class CameraImage(gr.Image):
-    """The same for a picture."""
-
-    is_template = True
-
-    async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> str | None:
-        return await super().async_move_resource_to_block_cache(no_address(url_or_file_path))
-
-
-def no_address(path: Any) -> Any:
-    if "://" in str(path):
-        raise gr.Error("expected an uploaded file, got an address", print_exception=False)
-    return path
+    vars(component)["async_move_resource_to_block_cache"] = move_upload
+    return component
