@@ -99,13 +99,18 @@ def rates(folder: Path, model: str) -> None:
     print(f"Ray over 2 workers: {best['Ray, 2 workers'] / best['2 workers, 1 thread each']:.2f} (its start included)")
 
 
+def write_list(path: Path, inputs: int, size: int) -> None:
+    """A list of so many clips, of about so many bytes each; none of them exists."""
+    with path.open("w") as file:
+        file.write("path,bytes,stamp,caption\n")
+        for number in range(inputs):
+            file.write(f"clips/{number // 1000:06}/{number:09}.mp4,{size + number % 977},v1,clip {number}\n")
+
+
 def plan(folder: Path, inputs: int) -> None:
     """Plans a list of so many inputs, and goes on with it, each in a process of its own."""
     listed = folder / "list.csv"
-    with listed.open("w") as file:
-        file.write("path,bytes,stamp,caption\n")
-        for number in range(inputs):
-            file.write(f"clips/{number // 1000:06}/{number:09}.mp4,{3_000_000 + number % 977},v1,clip {number}\n")
+    write_list(listed, inputs, 3_000_000)
     for what in ("planning", "going on"):
         print(f"{what}, {inputs:,} inputs: ", end="", flush=True)
         subprocess.run([sys.executable, __file__, "--plan-once", str(listed), str(folder / "planned")], check=True)

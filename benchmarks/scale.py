@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
+from dataset import write_list
 from pages import DOCS, replace_between
 
 from cosmotok.dataset.engines import Engine
@@ -69,9 +71,8 @@ class Fleet(Engine):
     lost: int = 0
     hours: float = 0.0
     """Of all workers, what was lost included."""
-    clock: float = 0.0
-    """Seconds of the run."""
-    names: list[str] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Inputs of each shard."""
 
     def run(
         self, job: Job, tasks: Sequence[Task], tokenizer: BaseTokenizer, advance: Advance
@@ -94,7 +95,7 @@ class Fleet(Engine):
             start(0.0)
         while busy:
             now, is_lost, number = heapq.heappop(busy)
-            self.clock, task = now, held.pop(number)
+            task = held.pop(number)
             if is_lost:
                 self.lost += 1
                 waiting.append(task)
@@ -111,8 +112,6 @@ class Fleet(Engine):
 
     def sizes_of(self, tasks: Sequence[Task]) -> dict[str, int]:
         """Inputs of each shard."""
-        import pyarrow.parquet as pq
-
         found = {}
         for part in sorted({task.part for task in tasks}):
             with self.place.open(f".plan/part-{part:05}.parquet") as file:
@@ -125,7 +124,7 @@ class Fleet(Engine):
         """What its worker leaves: the same, whoever makes it."""
         inputs = self.sizes[task.name]
         if task.index % CHECKED == 0:
-            self.names += read_entries(self.place, task)["key"].to_pylist()
+            assert len(read_entries(self.place, task)) == inputs
         broken = int(np.random.default_rng([task.part, task.index]).binomial(inputs, BROKEN))
         rows, size = inputs - broken, (inputs - broken) * TOKENS * 2
         name = f"{DATA}/{task.name}.parquet"
@@ -134,13 +133,6 @@ class Fleet(Engine):
         bad = tuple(Quarantined(f"{task.name}/{number}", "v1", "made-up damage") for number in range(broken))
         counts = Counts(inputs, rows, 0, broken, rows, rows * CLIP_FRAMES, rows * TOKENS, size)
         return Record(task.name, counts, Shard(name, rows, size, f"{task.index:064x}"), Sums(), bad)
-
-
-def write_list(path: Path, inputs: int) -> None:
-    with path.open("w") as file:
-        file.write("path,bytes,stamp,caption\n")
-        for number in range(inputs):
-            file.write(f"clips/{number // 1000:06}/{number:09}.mp4,{6_250_000 + number % 977},v1,clip {number}\n")
 
 
 @dataclass
@@ -185,7 +177,7 @@ def simulate(inputs: int, workers: int, folder: Path) -> tuple[str, float]:
     Raises AssertionError where the data set is not what it must be.
     """
     listed = folder / "list.csv"
-    write_list(listed, inputs)
+    write_list(listed, inputs, int(CLIP_BYTES))
     disturbed = make(listed, folder / "disturbed", workers, seed=0)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     plain = make(listed, folder / "undisturbed", workers, seed=1, undisturbed=True)

@@ -14,6 +14,7 @@ from cosmotok.dataset.engines import Engine, InProcess
 from cosmotok.dataset.manifest import MANIFEST, Counts, Manifest
 from cosmotok.dataset.options import Options, differences
 from cosmotok.dataset.plan import Changes, Plan, Task
+from cosmotok.dataset.reading.shards import read_manifest
 from cosmotok.dataset.records import Record, finished, forget, statistics_of
 from cosmotok.dataset.sources import Source
 from cosmotok.dataset.sources.find import find_sources
@@ -282,7 +283,7 @@ def manifest_of(storage: Storage) -> Manifest | None:
     """
     names = storage.sizes("")
     if MANIFEST in names:
-        return Manifest.parse(storage.read(MANIFEST).decode(errors="replace"), f"{storage.name}/{MANIFEST}")
+        return read_manifest(storage)
     if names:
         raise InputError(
             f"{storage.name}: holds other files, such as {sorted(names)[0]}, and no data set; choose a new folder"
