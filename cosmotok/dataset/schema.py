@@ -13,7 +13,7 @@ from torch import Tensor
 from cosmotok.errors import InputError
 from cosmotok.spec import TokenizerSpec
 
-__all__ = ["LATENT_DTYPES", "LatentDtype", "pack", "row_schema", "unpack"]
+__all__ = ["LATENT_DTYPES", "LatentDtype", "index_dtype", "pack", "row_schema", "unpack"]
 
 LatentDtype = Literal["float16", "bfloat16", "int8"]
 LATENT_DTYPES: tuple[LatentDtype, ...] = ("float16", "bfloat16", "int8")
@@ -23,6 +23,11 @@ SIGNAL = "signal."
 
 LEVELS = 127
 """Of int8 on either side of zero."""
+
+
+def index_dtype(spec: TokenizerSpec) -> np.dtype:
+    """Of stored indices: uint16 as long as the vocabulary allows, else uint32."""
+    return np.dtype(np.uint16 if spec.vocab_size is not None and spec.vocab_size <= 2**16 else np.uint32)
 
 
 def row_schema(spec: TokenizerSpec, dtype: LatentDtype, signals: Mapping[str, tuple[int, ...]]) -> pa.Schema:
@@ -44,8 +49,7 @@ def row_schema(spec: TokenizerSpec, dtype: LatentDtype, signals: Mapping[str, tu
     each frame, flattened; the manifest has its shape.
     """
     if spec.is_discrete:
-        small = spec.vocab_size is not None and spec.vocab_size <= 2**16
-        tokens = [pa.field("indices", pa.list_(pa.uint16() if small else pa.uint32()), nullable=False)]
+        tokens = [pa.field("indices", pa.list_(pa.from_numpy_dtype(index_dtype(spec))), nullable=False)]
     else:
         tokens = [pa.field("latents", pa.binary(), nullable=False)]
         if dtype == "int8":
@@ -79,8 +83,7 @@ def pack(tokens: Tensor, spec: TokenizerSpec, dtype: LatentDtype) -> dict[str, o
     """
     grid = dict(zip(("latent_frames", "latent_height", "latent_width"), tokens.shape[-3:], strict=True))
     if spec.is_discrete:
-        small = spec.vocab_size is not None and spec.vocab_size <= 2**16
-        return {"indices": tokens.cpu().numpy().astype(np.uint16 if small else np.uint32).ravel(), **grid}
+        return {"indices": tokens.cpu().numpy().astype(index_dtype(spec)).ravel(), **grid}
     latents = tokens.float().cpu()
     if dtype != "int8":
         stored = latents.to(getattr(torch, dtype)).contiguous()

@@ -228,12 +228,10 @@ class VideoWriter:
         self._closed = True
         self._pending = None
         try:
-            with postponed(), contextlib.suppress(Exception):
-                if self._audio is not None:
-                    self._audio.close()
-            with postponed(), contextlib.suppress(Exception):
-                if self._output is not None:
-                    self._output.close()
+            for part in (self._audio, self._output):
+                with postponed(), contextlib.suppress(Exception):
+                    if part is not None:
+                        part.close()
         finally:
             with contextlib.suppress(CosmotokError):
                 self._whole.__exit__(type(error), error, None)

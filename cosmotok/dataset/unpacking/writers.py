@@ -17,6 +17,7 @@ from cosmotok.dataset.manifest import Manifest
 from cosmotok.dataset.reading.clips import token_info
 from cosmotok.dataset.reading.samples import Sample
 from cosmotok.dataset.reading.shards import Row
+from cosmotok.dataset.schema import index_dtype
 from cosmotok.errors import InputError
 from cosmotok.paths import plain_name
 from cosmotok.tokenfile import TokenWriter
@@ -59,9 +60,9 @@ class Flat(Writer):
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         super().__init__(folder, manifest)
-        if manifest.spec.vocab_size is None:
+        if not manifest.spec.is_discrete:
             raise InputError("bin: is a format for indices, and this data set holds latents; take another")
-        self.dtype = np.dtype("<u2" if manifest.spec.vocab_size <= 2**16 else "<u4")
+        self.dtype = index_dtype(manifest.spec).newbyteorder("<")
         self.tokens, self.index, self.lines = map(self._file, ("tokens.bin", "index.npy", "rows.jsonl"))
         shape = sum(shard.rows for shard in manifest.shards), 4
         np.lib.format.write_array_header_1_0(self.index, {"descr": "<i8", "fortran_order": False, "shape": shape})
@@ -97,8 +98,8 @@ class Tars(Writer):
 
     def _stored(self, sample: Sample) -> np.ndarray:
         tokens = sample["tokens"].numpy()
-        if self.manifest.spec.vocab_size is not None:
-            return tokens.astype(np.uint16 if self.manifest.spec.vocab_size <= 2**16 else np.uint32)
+        if self.manifest.spec.is_discrete:
+            return tokens.astype(index_dtype(self.manifest.spec))
         return tokens if self.manifest.latent_dtype == "bfloat16" else tokens.astype(np.float16)
 
     def _add(self, sample: Sample, name: str, content: bytes) -> None:
