@@ -36,7 +36,8 @@ test-slow: $(READY)
 # The lowest versions that pyproject.toml allows, on the oldest Python: make test-oldest PYTHON=python3.10
 test-oldest:
 	$(PYTHON) -m venv $(OLDEST)
-	grep -oE '"[A-Za-z-]+(\[[a-z]+\])?>=[0-9.]+' pyproject.toml | tr -d '"' | sed -E 's/(\[.*\])?>=/==/' > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet uv
+	$(OLDEST)/bin/uv pip compile --quiet --resolution lowest-direct --extra dev --output-file $(OLDEST)/constraints.txt pyproject.toml
 	$(OLDEST)/bin/python -m pip install --quiet --editable '.[dev]' --constraint $(OLDEST)/constraints.txt
 	$(OLDEST)/bin/pytest -m 'not slow' $(SPREAD)
 
