@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import http.server
 import io
 import itertools
@@ -10,6 +11,7 @@ import json
 import os
 import pickle
 import signal
+import sys
 import tarfile
 import threading
 from collections import Counter
@@ -635,6 +637,35 @@ def test_a_worker_that_is_killed_is_an_error_with_a_remedy(footage: Path) -> Non
     with pytest.raises(CosmotokError, match=r"prepares data has died.*data\.workers=1"):
         take(chosen, 60)
     assert signal.getsignal(signal.SIGCHLD) is before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+def test_workers_leave_the_garbage_of_the_run_alone(footage: Path, tmp_path: Path) -> None:
+    """A decoder whose threads stayed in the run would keep a worker waiting for them for good."""
+    chosen = data(options(footage, workers=1))
+    reader, main = chosen._maker.reader, os.getpid()
+    inner, collected = reader.read, tmp_path / "collected"
+
+    class Decoder:
+        def __del__(self) -> None:
+            if os.getpid() != main:
+                collected.touch()
+
+    def read(*arguments: object, **more: object) -> np.ndarray:
+        if os.getpid() != main:
+            gc.collect()
+        return inner(*arguments, **more)  # type: ignore[arg-type]
+
+    reader.read = read  # type: ignore[method-assign]
+    gc.disable()
+    try:
+        decoder = Decoder()
+        decoder.itself = decoder  # type: ignore[attr-defined]
+        del decoder
+        take(chosen, 3)
+    finally:
+        gc.enable()
+    assert not collected.exists()
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import signal
 import sys
@@ -193,18 +194,23 @@ class TrainingData:
         # generator leaves the run's random numbers alone.
         fork = sys.platform == "linux"
         before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
-        loader = iter(
-            DataLoader(
-                self._maker,
-                batch_size=None,
-                sampler=range(start, sys.maxsize),
-                num_workers=workers,
-                prefetch_factor=_AHEAD if workers else None,
-                multiprocessing_context="fork" if workers and fork else None,
-                worker_init_fn=_ignore_interrupts,
-                generator=torch.Generator(),
+        # A forked worker must not collect the run's garbage: closing a decoder whose threads stayed behind never ends.
+        gc.freeze()
+        try:
+            loader = iter(
+                DataLoader(
+                    self._maker,
+                    batch_size=None,
+                    sampler=range(start, sys.maxsize),
+                    num_workers=workers,
+                    prefetch_factor=_AHEAD if workers else None,
+                    multiprocessing_context="fork" if workers and fork else None,
+                    worker_init_fn=_ignore_interrupts,
+                    generator=torch.Generator(),
+                )
             )
-        )
+        finally:
+            gc.unfreeze()
         if before is not None and threading.current_thread() is threading.main_thread():
             # torch would raise at whatever line the run is at when a worker dies; here it is noticed at the next batch.
             signal.signal(signal.SIGCHLD, before)
