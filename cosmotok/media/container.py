@@ -54,7 +54,8 @@ def _why_not(path: Path) -> str:
 
 def disposition_of(stream: Any) -> int:
     """The stream's flags (0 where this PyAV cannot tell)."""
-    return int(getattr(stream, "disposition", 0))
+    flags = getattr(stream, "disposition", 0)
+    return int(getattr(flags, "value", flags))  # a Flag, an IntFlag or a number, by the version
 
 
 def video_stream(container: Any, path: Path) -> Any:
