@@ -117,7 +117,7 @@ def encode(
             video.codec_context.time_base = clock
         if matrix == _BT2020 and int(av.__version__.split(".")[0]) < 18:
             pytest.skip("PyAV before 18 converts to BT.2020 by another matrix")
-        if rotation is not None and not hasattr(video.codec_context, "set_display_rotation"):
+        if rotation is not None and not hasattr(video, "set_display_rotation"):
             pytest.skip("this PyAV writes no rotation")
         if matrix is not None and tagged:
             video.codec_context.colorspace = {1: 1, 5: 6, 9: 9}[matrix]
