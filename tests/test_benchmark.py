@@ -526,6 +526,7 @@ def test_the_command_with_a_model_that_fails(tmp_path):
     done = subprocess.run([*command, *options], cwd=tmp_path, env=offline, capture_output=True, text=True, timeout=200)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: 1 of 2 measurements failed, first nobody/nothing: ")
     found = json.loads(done.stdout)
     assert json.loads((tmp_path / "b.json").read_text()) == found
     assert (tmp_path / "b.svg").read_bytes().startswith(b"<?xml")

@@ -414,9 +414,10 @@ def test_data_are_checked_before_training(photos, tmp_path, run):
     broken = tmp_path / "broken"
     shutil.copytree(photos, broken)
     (broken / "bad.jpg").write_bytes(b"no picture")
-    code, out, _ = run("train", broken, "--check-data")
+    code, out, err = run("train", broken, "--check-data")
     assert code == 1
     assert "bad.jpg" in out
+    assert "error: not all files can be read" in err
 
 
 @pytest.mark.parametrize(

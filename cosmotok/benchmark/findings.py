@@ -106,8 +106,8 @@ class Report:
     agreements: list[Agreement]
 
     @property
-    def failed(self) -> bool:
-        return any(result.error is not None for result in self.results)
+    def failed(self) -> list[Result]:
+        return [result for result in self.results if result.error is not None]
 
     @property
     def clips(self) -> list[Clip]:

@@ -9,7 +9,7 @@ import typer
 
 from cosmotok.cli.app import app
 from cosmotok.cli.options import Device, Dtype, Fit, Json, device_of, dtype_of, listed, progress
-from cosmotok.errors import InputError
+from cosmotok.errors import CosmotokError, InputError
 from cosmotok.language import translate as _
 from cosmotok.printing import print_json
 
@@ -88,7 +88,13 @@ def benchmark(
 
         write_plot(report, plot)
     if report.failed:
-        raise typer.Exit(1)
+        first, total = report.failed[0], len(report.results)
+        told = _(
+            "{failed} of {total} measurements failed, first {name}: {reason}; if memory is short, try a smaller --size "
+            "or fewer --frames"
+        )
+        message = told.format(failed=len(report.failed), total=total, name=first.name, reason=first.error)
+        raise CosmotokError(message)
 
 
 def whole(text: str) -> int:

@@ -10,7 +10,7 @@ import typer
 
 from cosmotok.cli.app import app
 from cosmotok.cli.options import Device, Json, Size, device_of, listed, progress, size_of
-from cosmotok.errors import InputError
+from cosmotok.errors import CosmotokError, InputError
 from cosmotok.language import translate as _
 from cosmotok.printing import print_json, say
 
@@ -214,7 +214,7 @@ def finish(
             if path.suffix == ".html":
                 say(_("wrote {path}, and what is in it beside it").format(path=path))
     if not comparison.is_complete:
-        raise typer.Exit(1)
+        raise CosmotokError(_("not everything was measured; mend or leave out what is listed above"))
 
 
 def span_of(text: str | None) -> slice:

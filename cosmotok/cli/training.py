@@ -9,6 +9,8 @@ import typer
 
 from cosmotok.cli.app import app
 from cosmotok.cli.options import Device, Json
+from cosmotok.errors import CosmotokError
+from cosmotok.language import translate as _
 
 
 @app.command()
@@ -48,7 +50,7 @@ def train(
     changes += [text for text in assignments or [] if not is_source(text)]
     if check_data:
         if not command.check_data(recipe, file=config, assignments=changes, as_json=json):
-            raise typer.Exit(1)
+            raise CosmotokError(_("not all files can be read; mend or remove those listed above"))
     elif dry_run:
         command.dry_run(recipe, file=config, assignments=changes, device=device, as_json=json)
     else:
