@@ -172,7 +172,7 @@ class Plan:
 
     def _known(self) -> _Known:
         """Hashes of all that was planned, shard by shard."""
-        key_hash, full, shard = [], [], []
+        keys, full, shard = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)], [np.empty(0, np.uint32)]
         names: list[str] = []
         retired = self.retired
         for part in self.parts:
@@ -182,19 +182,13 @@ class Plan:
                 lengths = [file.metadata.row_group(index).num_rows for index in range(part.shards)]
             alive = np.array([Task(part.number, index).name not in retired for index in range(part.shards)], bool)
             kept = np.repeat(alive, lengths)
-            key_hash.append(table["key_hash"].to_numpy()[kept])
+            keys.append(table["key_hash"].to_numpy()[kept])
             full.append(table["hash"].to_numpy()[kept])
-            shard.append(np.repeat(np.arange(len(names), len(names) + part.shards), lengths)[kept])
+            shard.append(np.repeat(np.arange(len(names), len(names) + part.shards, dtype=np.uint32), lengths)[kept])
             names += [Task(part.number, index).name for index in range(part.shards)]
-        empty = np.empty(0, np.uint64)
-        keys = np.concatenate([empty, *key_hash])
-        order = np.argsort(keys, kind="stable")
-        return _Known(
-            keys[order],
-            np.concatenate([empty, *full])[order],
-            np.concatenate([np.empty(0, np.int64), *shard])[order],
-            names,
-        )
+        every = _joined(keys)
+        order = np.argsort(every)
+        return _Known(every[order], _joined(full)[order], _joined(shard)[order], names)
 
     def _changes(self, found: _Found, known: _Known) -> Changes:
         gone = ~found.seen
@@ -231,7 +225,7 @@ class _Found:
         self.differs = np.zeros(len(known.keys), bool)
         self.added = 0
         self.changed: list[str] = []
-        self._keys: list[np.ndarray] = []
+        self._keys = [np.empty(0, np.uint64)]
 
     def new_of(self, table: pa.Table) -> pa.Table:
         """Those that were not planned before."""
@@ -239,7 +233,9 @@ class _Found:
         self._keys.append(keys)
         new = table
         if len(known.keys):
-            place = np.searchsorted(known.keys, keys).clip(max=len(known.keys) - 1)
+            order = np.argsort(keys)  # searched in order, neighbours are in the processor's cache
+            place = np.empty(len(keys), np.int64)
+            place[order] = np.searchsorted(known.keys, keys[order]).clip(max=len(known.keys) - 1)
             old = known.keys[place] == keys
             differs = old & (known.full[place] != table["hash"].to_numpy())
             self.seen[place[old]] = True
@@ -252,7 +248,8 @@ class _Found:
 
     def check(self) -> None:
         """Raises InputError where nothing was found, or two inputs have one key."""
-        every = np.sort(np.concatenate([np.empty(0, np.uint64), *self._keys]))
+        every = _joined(self._keys)
+        every.sort()
         if not len(every):
             raise InputError("data set: expected images or videos in the sources, found none")
         if (every[1:] == every[:-1]).any():
@@ -260,6 +257,13 @@ class _Found:
                 "data set: two inputs of the sources have one key; name each folder, list or file once, and give rows "
                 "of a list different paths"
             )
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """All in one array. The list is emptied, so that memory does not hold ten million numbers twice for long."""
+    whole = np.concatenate(parts)
+    parts.clear()
+    return whole
 
 
 class _PartWriter:

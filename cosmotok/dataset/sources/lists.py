@@ -14,7 +14,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cosmotok.dataset.sources.base import ENTRIES, Opened, Source
+from cosmotok.dataset.sources.base import AT_ONCE, ENTRIES, Opened, Source
 from cosmotok.dataset.sources.columns import Columns
 from cosmotok.dataset.sources.files import holder_of, open_file
 from cosmotok.dataset.sources.jsontext import json_of, objects, parsed
@@ -59,9 +59,9 @@ class ListFile(Source):
         try:
             with place_of(self.path).reading(self.path) as file:
                 for table in self._tables(file):
-                    for batch in self._entries(table, row):
+                    for start in range(0, table.num_rows, AT_ONCE):
                         empty = False
-                        yield batch
+                        yield from self._entries(table.slice(start, AT_ONCE), row + start)
                     row += table.num_rows
         except MediaError as error:
             raise InputError(str(error)) from None
