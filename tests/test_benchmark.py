@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cosmotok import Tokenizer
-from cosmotok.benchmark import PEERS, Clip, Half, Machine, Report, Result, benchmark, jobs
+from cosmotok.benchmark import PEERS, Clip, Half, Machine, Report, Result, benchmark, jobs, run
 from cosmotok.benchmark.counting import count_operations
 from cosmotok.benchmark.jobs import MatrixProduct, ModelJob
 from cosmotok.benchmark.memory import PeakMemory, free_memory, limit_memory
@@ -321,6 +321,14 @@ def test_a_folder_without_a_model_leaves_the_others_to_be_measured(tmp_path):
 def test_values_that_make_no_sense(arguments, words):
     with pytest.raises(InputError, match=words):
         benchmark(["cv4x8x8-tiny"], **arguments)
+
+
+def test_a_clip_that_memory_cannot_hold_is_refused_before_anything_is_measured(monkeypatch):
+    monkeypatch.setattr(run, "free_memory", lambda: 10**9)
+    monkeypatch.setattr(run, "Remote", None)  # no process begins
+    words = r"size 8000x3000: a clip of 9 frames takes 2\.6 GB, but 1\.0 GB of memory are free; try a smaller --size"
+    with pytest.raises(InputError, match=words):
+        benchmark(["cv4x8x8-tiny"], sizes=[(16, 16), (8000, 3000)], frames=[1, 9])
 
 
 # Turns ----------------------------------------------------------------------------------------------------------------

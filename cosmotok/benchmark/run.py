@@ -16,6 +16,7 @@ import torch
 
 from cosmotok.benchmark.findings import Agreement, Half, Machine, Report, Result
 from cosmotok.benchmark.jobs import Facts, MatrixProduct, ModelJob
+from cosmotok.benchmark.memory import free_memory
 from cosmotok.config import suggest
 from cosmotok.devices import find_device
 from cosmotok.errors import CosmotokError, InputError
@@ -69,7 +70,7 @@ def benchmark(
 
     Raises:
         UnknownModelError: for a name that nothing has; suggests the nearest.
-        InputError: for values that make no sense.
+        InputError: for values that make no sense, or a clip that alone is more than the free memory.
         MissingExtraError: for peers without diffusers.
     """
     found = find_models(models, precision, fit)
@@ -228,3 +229,16 @@ def check(
     if threads is not None and threads < 1:
         raise InputError(f"threads={threads}: expected at least 1")
     find_device(device)
+    check_memory(sizes, frames)
+
+
+def check_memory(sizes: Sequence[tuple[int, int]], frames: Sequence[int]) -> None:
+    """Refuses clips that main memory cannot hold by themselves, whatever the model: noise is drawn there as float32."""
+    free = free_memory()
+    (width, height), length = max(sizes, key=lambda size: size[0] * size[1]), max(frames)
+    needed = 3 * 4 * width * height * length
+    if free is not None and needed > free:
+        raise InputError(
+            f"size {width}x{height}: a clip of {length} frame{'s' if length > 1 else ''} takes {needed / 1e9:.1f} GB, "
+            f"but {free / 1e9:.1f} GB of memory are free; try a smaller --size or fewer --frames"
+        )

@@ -7,6 +7,7 @@ its own, and writes pickled lists of `Outcome`s.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pickle
 import resource
@@ -21,6 +22,8 @@ from pathlib import Path
 
 import PIL.Image
 import torch
+
+import cosmotok.progress
 
 DEFECT = 99
 """Exit code of a job that raised what nobody caught."""
@@ -81,6 +84,7 @@ IMPORTS = (
 def main() -> None:
     for module in IMPORTS:
         import_module(module)
+    cosmotok.progress.SECONDS_BETWEEN_LINES = math.inf  # whether such a line comes says how busy the machine is
     PIL.Image.init()
     torch.set_num_threads(1)
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
