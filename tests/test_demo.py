@@ -6,6 +6,8 @@ import asyncio
 import re
 import socket
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,12 +18,25 @@ from web_page import CHROMIUM, picture
 
 from cosmotok import Tokenizer
 from cosmotok.demo import Limits
-from cosmotok.demo.clips import encoded, read, reconstructed
+from cosmotok.demo.clips import encoded, opened, reconstructed
 from cosmotok.demo.serve import serving
+from cosmotok.demo.shown import Shown
 from cosmotok.demo.texts import TEXTS, language_of, written
 from cosmotok.demo.tokens import channel_pictures, code_bars, code_pictures, latent_pictures
-from cosmotok.demo.what_if import Changes, changed, drop, round_to_bits, shift, swap
+from cosmotok.demo.what_if import (
+    Changes,
+    begin,
+    changed,
+    drop,
+    freeze,
+    rectangle,
+    round_to_bits,
+    shift,
+    show_changed,
+    swap,
+)
 from cosmotok.errors import InputError, MediaError, MissingExtraError
+from cosmotok.media import VideoWriter
 
 LONG = 120_000
 """Milliseconds that anything may take on a busy machine."""
@@ -42,7 +57,11 @@ def finished(steps):
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     Image.fromarray(picture(140, 100)).save(folder / "picture.png")
+    Image.fromarray(picture(140, 100)[::-1]).save(folder / "other.png")
     write_clip(folder / "clip.mp4", 12)
+    with VideoWriter(folder / "large.mp4", width=640, height=480, frame_rate=24) as writer:
+        for _ in range(40):
+            writer.write(picture(640, 480))
     (folder / "notes.png").write_text("not a picture")
     return folder
 
@@ -56,31 +75,68 @@ def test_sizes_within_limits():
     assert limits.size(10_000, 1, 720)[1] == 1
 
 
+class Seen(list):
+    """What is shown: (left, right) of each frame."""
+
+    def __call__(self, frame, left, right):
+        self.append((left, right))
+
+    def side(self, number):
+        return np.stack([pair[number] for pair in self])
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_clip_through_a_tokenizer(files, name):
-    tokenizer = Tokenizer.from_pretrained(name)
-    clip = read(files / "clip.mp4", Limits(frames=9), 50, 64)
-    shares, result = finished(reconstructed(tokenizer, clip))
-    assert len(clip.frames) == 9 and min(clip.pixels.shape[1:3]) <= 64
-    assert shares == sorted(shares) and shares[-1] == pytest.approx(1) and len(shares) > 3
-    video = torch.from_numpy(clip.pixels).permute(3, 0, 1, 2)[None]
-    expected = tokenizer.encode(video, attention_context=32)
-    assert torch.equal(result.tokens, expected)
-    error = np.square(result.pixels.astype(float) - clip.pixels).mean()
+    tokenizer, seen = Tokenizer.from_pretrained(name), Seen()
+    with opened(files / "clip.mp4", Limits(frames=9), 50, 64) as clip:
+        shares, result = finished(reconstructed(tokenizer, clip, seen))
+        pixels = np.stack([frame.pixels for frame in clip])
+        _, again = finished(encoded(tokenizer, clip))
+    assert len(seen) == 9 and min(pixels.shape[1:3]) <= 64
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1) and len(shares) > 1
+    expected = tokenizer.encode(torch.from_numpy(pixels).permute(3, 0, 1, 2)[None], attention_context=32)
+    assert torch.equal(result.tokens, expected) and torch.equal(again, expected)
+    assert (seen.side(0) == pixels).all()
+    error = np.square(seen.side(1).astype(float) - pixels).mean()
     assert result.report.psnr == pytest.approx(10 * np.log10(255**2 / error))
     assert result.report.tokens == np.prod(expected.shape[-3:])
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_changed_tokens_are_shown_beside_what_they_were(files, name):
+    tokenizer, whole, seen = Tokenizer.from_pretrained(name), Seen(), Seen()
+    with opened(files / "clip.mp4", Limits(), 10, 64) as clip:
+        _, result = finished(reconstructed(tokenizer, clip, whole))
+        after = drop(result.tokens, tokenizer.spec, 0.5)
+        shares, changed = finished(show_changed(tokenizer, clip, result.tokens, after, seen))
+    assert len(seen) == 10 and shares[-1] == 1
+    assert (seen.side(0) == whole.side(1)).all() and (seen.side(1) != whole.side(1)).any()
+    assert changed.report.psnr < result.report.psnr and torch.equal(changed.tokens, after)
+
+
+@pytest.mark.parametrize("name", ["picture.png", "clip.mp4"])
+def test_what_is_shown_is_written_while_it_comes(files, tmp_path, name):
+    with opened(files / name, Limits(), 5, 64) as clip:
+        with Shown(tmp_path, clip.info) as shown:
+            for frame in clip:
+                shown(frame, frame.pixels, frame.pixels)
+        count = sum(1 for _ in clip)
+        copies = [list(opened(path, Limits(), 99, 64)) for path in shown.paths]
+    assert [len(frames) for frames in copies] == [count] * 3
+    assert sorted(tmp_path.iterdir()) == sorted(shown.paths)
+    assert np.abs(copies[2][0].pixels.astype(int) - 128).max() <= 2  # no difference: grey
+
+
 def test_bad_files(files):
     with pytest.raises(MediaError, match=r"notes\.png"):
-        read(files / "notes.png", Limits(), 9, 256)
+        opened(files / "notes.png", Limits(), 9, 256)
     with pytest.raises(InputError, match="at least 1"):
-        read(files / "picture.png", Limits(), 0, 256)
+        opened(files / "picture.png", Limits(), 0, 256)
 
 
 def test_pictures_of_indices(files):
     tokenizer = Tokenizer.from_pretrained("di8x8-tiny")
-    _, indices = finished(encoded(tokenizer, read(files / "picture.png", Limits(), 1, 256)))
+    _, indices = finished(encoded(tokenizer, opened(files / "picture.png", Limits(), 1, 256)))
     pictures = code_pictures(indices, tokenizer.spec.vocab_size)
     assert pictures.shape == (*indices.shape[1:], 3) and pictures.dtype == np.uint8
     same = indices[0] == indices[0, 0, 0, 0]
@@ -150,8 +206,10 @@ def test_no_address_is_fetched(monkeypatch):
     fetched = []
     monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_download", lambda *given: fetched.append(given))
     page = Page(Tokenizer.from_pretrained, MODELS, Limits())
-    takers = [one for one in page.blocks.blocks.values() if isinstance(one, (gradio.File, gradio.Image))]
-    assert len(takers) == 3
+    takers = [
+        one for one in page.blocks.blocks.values() if isinstance(one, (gradio.File, gradio.Image, gradio.ImageEditor))
+    ]
+    assert len(takers) == 4
     for taker in takers:
         with pytest.raises(gradio.Error, match="address"):
             asyncio.run(taker.async_move_resource_to_block_cache("https://example.org/picture.png"))
@@ -188,19 +246,34 @@ def visit(browser, address):
         context.close()
 
 
-def run(page, path):
+def choose(page, path):
+    """In the place of the example that the page opens on, or of an earlier file."""
+    clear(page)
     page.set_input_files("#file input[type=file]", path)
-    page.get_by_text(path.stem).first.wait_for()
+    page.locator("#file").get_by_text(path.stem).first.wait_for()
+
+
+def clear(page):
+    page.locator("#file").get_by_label(re.compile("Clear|Limpar")).click()
+    page.wait_for_selector("#file input[type=file]", state="attached")
+
+
+def run(page, path):
+    choose(page, path)
     page.click("#run")
 
 
 @pytest.mark.web
 def test_a_picture_and_bad_files(visit, files):
     page = visit("en-US", 1200, 900)
+    page.wait_for_selector("#result video.copy")  # the page opens on an example
+    clear(page)
     page.click("#run")
     page.get_by_text(TEXTS["en"]["no_file"]).first.wait_for()
-    run(page, files / "picture.png")
-    page.wait_for_selector("#result .player")
+    page.set_input_files("#file input[type=file]", files / "picture.png")
+    page.locator("#file").get_by_text("picture").first.wait_for()
+    page.click("#run")
+    page.wait_for_selector("#result img.copy")
     assert page.inner_text("#result dd.tokens") == "234 = 1 × 13 × 18"
     assert float(page.inner_text("#result dd.psnr").removesuffix(" dB")) > 15
     assert page.evaluate("document.querySelector('#result .copy').naturalWidth") == 140
@@ -238,13 +311,22 @@ def test_what_becomes_of_changed_tokens():
     assert torch.equal(later[:, :, 1:], latents[:, :, :-1]) and torch.equal(later[:, :, 0], latents[:, :, 0])
     assert len(round_to_bits(latents, 2)[0, 3].unique()) == 4
     assert (round_to_bits(latents, 12) - latents).abs().max() < 0.002
-    swapped = swap(latents, others, 0.5)
+    swapped = swap(latents, others, rectangle(8, 10, 0.5))
     assert (swapped == 0).sum() == 16 * 3 * 4 * 6 and not swapped[..., 2:6, 2:8].any()
+    painted = np.zeros((64, 80), bool)
+    painted[17, 30:41] = True
+    mixed = changed(latents, others, spec, Changes(painted=painted))
+    assert not mixed[..., 2, 3:6].any() and (mixed != 0).sum() == mixed.numel() - 16 * 3 * 3
+    begun = begin(latents, others)
+    assert not begun[:, :, 0].any() and torch.equal(begun[:, :, 1:], latents[:, :, 1:])
+    still = (freeze(latents, 0.5) == latents[:, :, :1]).all(2)
+    assert torch.equal(still[0, 0], still[0, 7]) and 0.3 < still.float().mean() < 0.7
+    assert torch.equal(freeze(latents, 0), latents)
     indices = torch.arange(60, dtype=torch.int32).reshape(1, 3, 4, 5) % 7
     discrete = Tokenizer.from_pretrained("di8x8-tiny").spec
     assert set(drop(indices, discrete, 0.9).unique().tolist()) <= set(range(7))
     assert (drop(indices, discrete, 1) == indices.flatten().mode().values).all()
-    with pytest.raises(InputError, match="swap with"):
+    with pytest.raises(InputError, match="another picture"):
         changed(latents, None, spec, Changes(swapped=0.5))
     with pytest.raises(InputError, match="cannot be rounded"):
         changed(indices, None, discrete, Changes(bits=4))
@@ -253,19 +335,53 @@ def test_what_becomes_of_changed_tokens():
 @pytest.mark.web
 def test_what_if(visit, files):
     page = visit("en-US", 1200, 900)
-    page.set_input_files("#file input[type=file]", files / "picture.png")
-    page.get_by_text("picture").first.wait_for()
+    choose(page, files / "picture.png")
     page.get_by_role("tab", name=TEXTS["en"]["what_if"]).click()
     page.click("#decode")
     page.wait_for_selector("#after .player")
     assert page.inner_text("#after .right") == TEXTS["en"]["changed"]
     few = float(page.inner_text("#after dd.psnr").removesuffix(" dB"))
     page.get_by_label(TEXTS["en"]["dropped"]).first.fill("90")
-    page.keyboard.press("Tab")
-    page.click("#decode")
+    page.keyboard.press("Tab")  # which decodes at once
     page.wait_for_function(
         "few => parseFloat(document.querySelector('#after dd.psnr')?.textContent ?? few) < few", arg=few
     )
+
+
+@pytest.mark.web
+def test_a_painted_region_takes_the_tokens_of_another_picture(visit, files):
+    page = visit("en-US", 1200, 1400)
+    choose(page, files / "picture.png")
+    page.get_by_role("tab", name=TEXTS["en"]["what_if"]).click()
+    page.get_by_label(TEXTS["en"]["dropped"]).first.fill("0")
+    page.locator("#mix button").first.click()
+    page.set_input_files("#other input[type=file]", files / "other.png")
+    page.locator("#other").get_by_text("other").first.wait_for()
+    page.click("#decode")
+    page.wait_for_selector("#after .player")
+    same = page.get_attribute("#after .copy", "src")
+    box = page.locator("#painted canvas").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2 - 20, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 + 20, box["y"] + box["height"] / 2, steps=5)
+    page.mouse.up()
+    page.click("#decode")
+    page.wait_for_function("same => document.querySelector('#after .copy')?.getAttribute('src') !== same", arg=same)
+
+
+@pytest.mark.web
+def test_stopped_work_leaves_nothing(visit, files, address):
+    page = visit("en-US", 1200, 900)
+    page.wait_for_selector("#result .player")
+    choose(page, files / "large.mp4")
+    page.get_by_label(TEXTS["en"]["size"]).click()
+    page.get_by_role("option", name="480").click()
+    page.click("#run")
+    page.get_by_text(TEXTS["en"]["working"]).first.wait_for()
+    page.click("#run-stop")
+    run(page, files / "picture.png")
+    page.get_by_text("234 = 1 × 13 × 18").wait_for()
+    assert not list(Path(tempfile.gettempdir()).glob("tmp*/*.mp4"))
 
 
 @pytest.mark.web
@@ -274,6 +390,7 @@ def test_files_too_large_and_files_of_the_server(visit, address, files, tmp_path
     large = tmp_path / "large.png"
     with large.open("wb") as file:
         file.truncate(2 * 2**20)
+    clear(page)
     page.set_input_files("#file input[type=file]", large)
     page.get_by_text(re.compile("exceed|too large|maximum", re.I)).first.wait_for()
     for path in ("/etc/passwd", files / "picture.png"):
@@ -284,8 +401,7 @@ def test_files_too_large_and_files_of_the_server(visit, address, files, tmp_path
 def test_two_visitors_at_once_by_keyboard_alone(visit, files):
     pages = [visit("en-US", 1200, 900), visit("pt-BR", 800, 700)]
     for page in pages:
-        page.set_input_files("#file input[type=file]", files / "picture.png")
-        page.get_by_text("picture").first.wait_for()
+        choose(page, files / "picture.png")
         page.focus("#run")
         page.keyboard.press("Enter")
     for page in pages:

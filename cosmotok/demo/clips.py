@@ -1,12 +1,13 @@
-"""A visitor's file to frames, frames to tokens, tokens to frames: in steps, between which work can be stopped."""
+"""A visitor's file to tokens and back: in steps, between which work can be stopped, holding a few frames at a time."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -16,11 +17,22 @@ from cosmotok.defaults import ATTENTION_CONTEXT
 from cosmotok.demo.limits import Limits
 from cosmotok.errors import InputError
 from cosmotok.interface import BaseTokenizer
-from cosmotok.media import Frame, MediaInfo, open_media
+from cosmotok.media import Frame, MediaReader, open_media
 from cosmotok.metrics.quality import RunningQuality
 from cosmotok.pipeline import ClipReport, batches, clip_report, to_pixels, to_video
 
-__all__ = ["LATENT_BITS", "Clip", "Result", "Steps", "decoded", "encoded", "measured", "read", "reconstructed"]
+__all__ = [
+    "LATENT_BITS",
+    "Result",
+    "Show",
+    "Steps",
+    "Stopwatch",
+    "encoded",
+    "opened",
+    "reconstructed",
+    "reported",
+    "scaled",
+]
 
 LATENT_BITS = 16
 """Of a latent's value, in figures."""
@@ -29,33 +41,39 @@ Steps = Generator[float, None, R]
 """Work that tells after each step how much of it is done, 0 to 1, and returns its result."""
 
 
-@dataclass(frozen=True)
-class Clip:
-    """The frames of an image or of the beginning of a video."""
+class Show(Protocol):
+    """Takes two versions of a frame to show side by side, (H, W, 3) in uint8, and the frame that they are of."""
 
-    info: MediaInfo
-    frames: tuple[Frame, ...]
-
-    @property
-    def pixels(self) -> np.ndarray:
-        """(T, H, W, 3), uint8."""
-        return np.stack([frame.pixels for frame in self.frames])
+    def __call__(self, frame: Frame, left: np.ndarray, right: np.ndarray) -> None: ...
 
 
 @dataclass(frozen=True)
 class Result:
-    """A clip that went through a tokenizer."""
+    """What a clip became in a tokenizer."""
 
-    clip: Clip
     tokens: Tensor
     """(1, T', H', W') or (1, C, T', H', W')."""
-    pixels: np.ndarray
-    """What came back: (T, H, W, 3), uint8."""
     report: ClipReport
 
 
-def read(path: str | Path, limits: Limits, frames: int, short_side: int, size: tuple[int, int] | None = None) -> Clip:
-    """A file's first frames, within the limits.
+class Stopwatch:
+    """Adds up the seconds of some calls among others."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self, function: Callable[..., R], *arguments: object) -> R:
+        begin = time.monotonic()
+        try:
+            return function(*arguments)
+        finally:
+            self.seconds += time.monotonic() - begin
+
+
+def opened(
+    path: str | Path, limits: Limits, frames: int, short_side: int, size: tuple[int, int] | None = None
+) -> MediaReader:
+    """A file's first frames, within the limits. They are read whenever they are gone through.
 
     Args:
         short_side: at most; larger frames are scaled down.
@@ -67,69 +85,68 @@ def read(path: str | Path, limits: Limits, frames: int, short_side: int, size: t
     """
     if frames < 1 or short_side < 1:
         raise InputError(f"frames and size: expected at least 1, got {frames} and {short_side}")
-    chosen = slice(0, min(frames, limits.frames))
-    with open_media(path, frames=chosen) as reader:
-        size = size or limits.size(reader.info.width, reader.info.height, short_side)
-        reader = reader.scaled(size)
-        kept = tuple(reader)
-    return Clip(replace(reader.info, width=size[0], height=size[1]), kept)
+    reader = open_media(path, frames=slice(0, min(frames, limits.frames)))
+    return reader.scaled(size or limits.size(reader.info.width, reader.info.height, short_side))
 
 
-def encoded(tokenizer: BaseTokenizer, clip: Clip) -> Steps[Tensor]:
+def encoded(tokenizer: BaseTokenizer, clip: MediaReader) -> Steps[Tensor]:
     """Tokens of a clip, on the CPU: (1, T', H', W') or (1, C, T', H', W')."""
     encoder = tokenizer.stream_encoder(attention_context=ATTENTION_CONTEXT)
     parts, done = [], 0
-    for batch in batches(clip.frames, tokenizer.spec.step_frames):
+    for batch in batches(clip, tokenizer.spec.step_frames):
         parts.append(encoder.push(to_video(batch, tokenizer.device)).cpu())
         done += len(batch)
-        yield done / len(clip.frames)
+        yield share(done, clip)
     parts.append(encoder.flush().cpu())
     return torch.cat(parts, tokenizer.spec.time_axis)
 
 
-def decoded(tokenizer: BaseTokenizer, tokens: Tensor, size: tuple[int, int, int]) -> Steps[np.ndarray]:
-    """Frames (T, H, W, 3), uint8, of tokens.
+def reconstructed(tokenizer: BaseTokenizer, clip: MediaReader, show: Show) -> Steps[Result]:
+    """A clip to tokens and back, original and copy shown; the time is that of encoding and decoding."""
+    encoder = tokenizer.stream_encoder(attention_context=ATTENTION_CONTEXT)
+    decoder = tokenizer.stream_decoder(attention_context=ATTENTION_CONTEXT, size=(clip.info.height, clip.info.width))
+    originals: deque[Frame] = deque()
+    parts: list[Tensor] = []
+    quality, timed = RunningQuality(), Stopwatch()
 
-    Args:
-        size: (T, H, W) of the clip.
-    """
-    count, height, width = size
-    decoder = tokenizer.stream_decoder(attention_context=ATTENTION_CONTEXT, size=(height, width))
-    pieces = tokens.split(1, tokenizer.spec.time_axis)
-    parts = []
-    for done, piece in enumerate(pieces, 1):
-        parts.append(to_pixels(decoder.push(piece.to(tokenizer.device))))
-        yield done / len(pieces)
-    parts.append(to_pixels(decoder.flush()))
-    return np.concatenate(parts)[:count]
+    def push(tokens: Tensor) -> np.ndarray:
+        parts.append(tokens.cpu())
+        return to_pixels(decoder.push(tokens))
+
+    def finish(copies: np.ndarray) -> None:
+        for copy in copies[: len(originals)]:  # what is left is padding of the last group
+            original = originals.popleft()
+            quality.update(original.pixels, copy)
+            show(original, original.pixels, copy)
+
+    for batch in batches(clip, tokenizer.spec.step_frames):
+        originals.extend(batch)
+        finish(timed(lambda video: push(encoder.push(video)), to_video(batch, tokenizer.device)))
+        yield share(quality.frames + len(originals), clip)
+    finish(timed(lambda: push(encoder.flush())))
+    finish(timed(lambda: to_pixels(decoder.flush())))
+    tokens = torch.cat(parts, tokenizer.spec.time_axis)
+    return Result(tokens, reported(tokenizer, clip, quality, timed.seconds))
 
 
-def measured(tokenizer: BaseTokenizer, clip: Clip, pixels: np.ndarray, seconds: float) -> ClipReport:
-    """Figures of a clip and what came back of it, (T, H, W, 3) in uint8."""
-    quality = RunningQuality()
-    for frame, copy in zip(clip.frames, pixels, strict=True):
-        quality.update(frame.pixels, copy)
+def share(done: int, clip: MediaReader) -> float:
+    """Of the clip's frames, as far as their number is known."""
+    return min(1.0, done / max(done, clip.info.frame_count or 0)) if done else 0.0
+
+
+def reported(tokenizer: BaseTokenizer, clip: MediaReader, quality: RunningQuality, seconds: float) -> ClipReport:
+    """Figures of a clip that came back."""
     return clip_report(
         tokenizer.spec,
         clip.info.path,
         Path(),
         clip.info,
-        len(clip.frames),
+        quality.frames,
         LATENT_BITS,
         seconds,
         psnr=quality.psnr,
         ssim=quality.ssim,
     )
-
-
-def reconstructed(tokenizer: BaseTokenizer, clip: Clip) -> Steps[Result]:
-    """A clip to tokens and back; the time is that of encoding and decoding."""
-    begin = time.monotonic()
-    tokens = yield from scaled(encoded(tokenizer, clip), 0, 0.4)
-    size = (len(clip.frames), clip.info.height, clip.info.width)
-    pixels = yield from scaled(decoded(tokenizer, tokens, size), 0.4, 1)
-    seconds = time.monotonic() - begin
-    return Result(clip, tokens, pixels, measured(tokenizer, clip, pixels, seconds))
 
 
 def scaled(steps: Steps[R], low: float, high: float) -> Steps[R]:

@@ -3,43 +3,42 @@
 from __future__ import annotations
 
 import tempfile
+from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
 import numpy as np
+from torch import Tensor
 
-from cosmotok.demo.clips import Clip, Steps, read, reconstructed, scaled
+from cosmotok.demo.clips import Result, Show, Steps, encoded, opened, reconstructed, scaled
 from cosmotok.demo.limits import Limits
-from cosmotok.demo.texts import TEXTS, language_of
+from cosmotok.demo.shown import Shown
+from cosmotok.demo.texts import TEXTS
 from cosmotok.demo.uploads import uploads_only
 from cosmotok.demo.views import figures, player, token_views
-from cosmotok.demo.what_if import AS_IT_IS, Changes, what_if
+from cosmotok.demo.visit import Visit
+from cosmotok.demo.what_if import AS_IT_IS, Changes, changed, show_changed
 from cosmotok.errors import CosmotokError
 from cosmotok.interface import BaseTokenizer
-from cosmotok.media import VideoWriter, write_image
-from cosmotok.pipeline import difference
+from cosmotok.media import MediaReader
 
 __all__ = ["Page"]
 
-R = TypeVar("R")
 HERE = Path(__file__).parent
 ASSETS = Path(gr.__file__).parent / "media_assets"
 EXAMPLES = ("videos/world.mp4", "images/lion.jpg", "images/bus.png", "images/tower.jpg")
-"""Files that come with Gradio."""
+"""Files that come with Gradio. The page opens on the first."""
 SHORT_SIDES = (128, 256, 360, 480, 720)
 KEY = "cosmotok_"
 """Before the names of our texts, since Gradio has texts of its own."""
-MODELS_KEPT = 3
-"""In memory at a time."""
+MODELS_KEPT, TOKENS_KEPT = 3, 6
+"""In memory at a time; tokens of so many clips."""
+PAINT = "#e8590c"
 CLEAN = (1800, 3600)
 """Every so many seconds, files of visitors older than so many go."""
-CLEAR = 12
-"""Quality (CRF) of the videos shown: what one sees is the tokenizer's doing, not H.264's."""
 
 
 class Page:
@@ -54,6 +53,7 @@ class Page:
     def __init__(self, load: Callable[[str], BaseTokenizer], models: Sequence[str], limits: Limits) -> None:
         self.load = lru_cache(maxsize=MODELS_KEPT)(load)
         self.models, self.limits = models, limits
+        self.kept: OrderedDict[Any, Tensor] = OrderedDict()
         named = {language: {KEY + key: text for key, text in words.items()} for language, words in TEXTS.items()}
         self.words = gr.I18n(**named, **{"pt-BR": named["pt"]})
         self.blocks = self.build()
@@ -72,22 +72,51 @@ class Page:
                     inputs = self.inputs()
                 with gr.Column(scale=2, min_width=320), gr.Tabs():
                     with gr.Tab(words("reconstruct")):
-                        self.shown = self.action("run", self.reconstruct, inputs, "result")
+                        run, stop, self.shown = self.action("run", "result")
                     with gr.Tab(words("what_if"), elem_id="what-if"):
                         gr.Markdown(words("what_if_intro"))
-                        self.action("decode", self.what_if, inputs + self.changes(), "after")
+                        changes = self.changes()
+                        decode, stop_decoding, after = self.action("decode", "after")
+            work: dict[str, Any] = {
+                "api_visibility": "private",
+                "concurrency_id": "work",
+                "trigger_mode": "multiple",  # the others take no further click after one that was stopped
+            }
+            first = gr.on([blocks.load, run.click], self.reconstruct, inputs, self.shown, **work)
+            stop.click(None, cancels=first)
+            at_once = [change.release if isinstance(change, gr.Slider) else change.change for change in changes[:-1]]
+            second = gr.on([decode.click, *at_once], self.what_if, inputs + changes, after, **work)
+            stop_decoding.click(None, cancels=second)
+            file, camera, _, size, _ = inputs
+            gr.on(
+                [blocks.load, file.change, camera.change, size.change],
+                self.first_frame,
+                [file, camera, size],
+                self.canvas,
+                api_visibility="private",
+                show_progress="hidden",
+            )
         return blocks
 
     def inputs(self) -> list[Any]:
         words = self.word
+        examples = [ASSETS / name for name in EXAMPLES if (ASSETS / name).is_file()]
+        kinds = ["image", "video"]
         file = uploads_only(
-            gr.File(label=words("file"), file_types=["image", "video"], type="filepath", elem_id="file", height=120)
+            gr.File(
+                value=str(examples[0]) if examples else None,
+                label=words("file"),
+                file_types=kinds,
+                type="filepath",
+                elem_id="file",
+                height=120,
+            )
         )
         gr.Examples(
-            [[str(ASSETS / name)] for name in EXAMPLES if (ASSETS / name).is_file()],
+            [[str(path)] for path in examples],
             file,
             label=words("examples"),
-            example_labels=[Path(name).name for name in EXAMPLES if (ASSETS / name).is_file()],
+            example_labels=[path.name for path in examples],
             api_visibility="private",
         )
         with gr.Accordion(words("camera"), open=False):
@@ -105,19 +134,33 @@ class Page:
     def changes(self) -> list[Any]:
         words = self.word
         with gr.Row():
+            frozen = gr.Slider(0, 100, value=0, step=1, label=words("frozen"), min_width=220)
             dropped = gr.Slider(0, 100, value=25, step=1, label=words("dropped"), min_width=220)
             shifted = gr.Slider(0, 8, value=0, step=1, label=words("shifted"), min_width=220)
             bits = gr.Slider(1, AS_IT_IS, value=AS_IT_IS, step=1, label=words("bits"), min_width=220)
-        with gr.Row():
+        with gr.Accordion(words("mix"), open=False, elem_id="mix"):
             other = uploads_only(
                 gr.File(
                     label=words("other"), file_types=["image", "video"], type="filepath", elem_id="other", height=120
                 )
             )
-            swapped = gr.Slider(0, 100, value=0, step=1, label=words("swapped"), min_width=220)
-        return [other, swapped, dropped, shifted, bits]
+            swapped = gr.Slider(0, 100, value=0, step=1, label=words("swapped"))
+            begun = gr.Checkbox(label=words("begun"))
+            gr.Markdown(words("painted"))
+            self.canvas = uploads_only(
+                gr.ImageEditor(
+                    show_label=False,
+                    type="numpy",
+                    sources=(),
+                    transforms=(),
+                    layers=False,
+                    brush=gr.Brush(default_size=24, colors=[PAINT], default_color=PAINT, color_mode="fixed"),
+                    elem_id="painted",
+                )
+            )
+        return [frozen, dropped, shifted, bits, other, swapped, begun, self.canvas]
 
-    def action(self, name: str, does: Callable[..., Any], inputs: list[Any], result: str) -> gr.HTML:
+    def action(self, name: str, result: str) -> tuple[gr.Button, gr.Button, gr.HTML]:
         """A button, one that stops it, and below them what comes of it."""
         with gr.Row():
             run = gr.Button(self.word(name), variant="primary", elem_id=name)
@@ -127,9 +170,7 @@ class Page:
             js_on_load=(HERE / "player.js").read_text(encoding="utf-8"),
             elem_id=result,
         )
-        event = run.click(does, inputs, shown, api_visibility="private", concurrency_id="work")
-        stop.click(None, cancels=event)
-        return shown
+        return run, stop, shown
 
     def reconstruct(
         self,
@@ -142,18 +183,15 @@ class Page:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio is told
     ) -> Iterator[Any]:
         """What the first tab does. Each step is one at which it can be stopped."""
-        language, path = asked(request, file, camera, models)
-        with told(language, path):
-            progress(0, TEXTS[language]["reading"])
-            clip = read(path, self.limits, int(frames), int(size))
-            yield gr.skip()
+        visit = Visit(request, progress)
+        path = visit.asked(file, camera, models)
+        with visit.told(path), opened(path, self.limits, int(frames), int(size)) as clip:
             parts = []
             for place, name in enumerate(models):
                 tokenizer = self.load(name)
-                work = scaled(reconstructed(tokenizer, clip), place / len(models), (place + 1) / len(models))
-                result = yield from step_by_step(work, progress, language)
-                shown = self.compared(clip, clip.pixels, result.pixels, language)
-                parts.append(figures(result, language) + shown + token_views(result, tokenizer.spec, language))
+                span = (place / len(models), (place + 1) / len(models))
+                work = partial(reconstructed, tokenizer, clip)
+                parts.append((yield from self.section(visit, tokenizer, clip, work, span, ("original", "copy"))))
         yield "".join(f'<section class="result">{part}</section>' for part in parts)
 
     def what_if(
@@ -163,86 +201,81 @@ class Page:
         models: list[str],
         size: int,
         frames: int,
-        other: str | None,
-        swapped: int,
+        frozen: int,
         dropped: int,
         shifted: int,
         bits: int,
+        other: str | None,
+        swapped: int,
+        begun: bool,
+        canvas: dict[str, Any] | None,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio is told
     ) -> Iterator[Any]:
         """What the second tab does."""
-        language, path = asked(request, file, camera, models)
-        with told(language, path, other):
-            progress(0, TEXTS[language]["reading"])
-            clip = read(path, self.limits, int(frames), int(size))
-            yield gr.skip()
-            second = None
-            if other is not None and swapped:
-                second = read(other, self.limits, int(frames), int(size), (clip.info.width, clip.info.height))
-            changes = Changes(swapped / 100, dropped / 100, int(shifted), int(bits))
+        visit = Visit(request, progress)
+        path = visit.asked(file, camera, models)
+        changes = Changes(
+            painted_in(canvas), swapped / 100, begun, frozen / 100, dropped / 100, int(shifted), int(bits)
+        )
+        with visit.told(path, other), opened(path, self.limits, int(frames), int(size)) as clip:
             tokenizer = self.load(models[0])
-            before, after = yield from step_by_step(what_if(tokenizer, clip, second, changes), progress, language)
-            shown = self.compared(clip, before.pixels, after.pixels, language, ("copy", "changed"))
-        yield figures(after, language) + shown + token_views(after, tokenizer.spec, language)
+            tokens = yield from self.tokens(visit, models[0], clip, frames, (0, 0.2))
+            others = None
+            if other is not None and changes.needs_other:
+                same = (clip.info.width, clip.info.height)
+                with opened(other, self.limits, int(frames), int(size), same) as second:
+                    others = yield from self.tokens(visit, models[0], second, frames, (0.2, 0.4))
+            after = changed(tokens, others, tokenizer.spec, changes)
+            work = partial(show_changed, tokenizer, clip, tokens, after)
+            shown = yield from self.section(visit, tokenizer, clip, work, (0.4, 1), ("copy", "changed"))
+        yield shown
 
-    def compared(
+    def tokens(
+        self, visit: Visit, name: str, clip: MediaReader, frames: int, span: tuple[float, float]
+    ) -> Generator[Any, None, Tensor]:
+        """A clip's tokens, those of the last few kept: while a visitor tries one change after another, they are the
+        same. Gradio names uploads by their content."""
+        key = (name, clip.info, frames)
+        if key not in self.kept:
+            self.kept[key] = yield from visit.step_by_step(scaled(encoded(self.load(name), clip), *span))
+        self.kept.move_to_end(key)
+        while len(self.kept) > TOKENS_KEPT:
+            self.kept.popitem(last=False)
+        return self.kept[key]
+
+    def section(
         self,
-        clip: Clip,
-        left: np.ndarray,
-        right: np.ndarray,
-        language: str,
-        names: tuple[str, str] = ("original", "copy"),
-    ) -> str:
-        """A player of two versions of a clip, (T, H, W, 3) in uint8."""
-        changes = np.stack([difference(a, b) for a, b in zip(left, right, strict=True)])
-        first, second, third = (self.keep(clip, pixels) for pixels in (left, right, changes))
-        size = (clip.info.width, clip.info.height)
-        return player(clip.info.kind, (first, second, third), size, language, names)
-
-    def keep(self, clip: Clip, pixels: np.ndarray) -> str:
-        """The address of frames (T, H, W, 3), uint8, as a picture or video among the files that Gradio clears away."""
+        visit: Visit,
+        tokenizer: BaseTokenizer,
+        clip: MediaReader,
+        work: Callable[[Show], Steps[Result]],
+        span: tuple[float, float],
+        names: tuple[str, str],
+    ) -> Generator[Any, None, str]:
+        """Figures, a player of what the work shows, and pictures of the tokens."""
         with tempfile.TemporaryDirectory() as folder:
-            if clip.info.kind == "image":
-                path = Path(folder) / "picture.png"
-                write_image(path, pixels[0])
-            else:
-                path = Path(folder) / "clip.mp4"
-                height, width = pixels.shape[1:3]
-                rate = clip.info.frame_rate or Fraction(24)
-                with VideoWriter(path, width=width, height=height, frame_rate=rate, crf=CLEAR) as writer:
-                    for frame, picture in zip(clip.frames, pixels, strict=True):
-                        writer.write(picture, frame.time)
-            return f"gradio_api/file={self.shown.move_resource_to_block_cache(path)}"
+            with Shown(Path(folder), clip.info) as shown:
+                result = yield from visit.step_by_step(scaled(work(shown), *span))
+            first, second, third = map(self.address, shown.paths)
+        size = (clip.info.width, clip.info.height)
+        seen = player(clip.info.kind, (first, second, third), size, visit.language, names)
+        return figures(result, visit.language) + seen + token_views(result, tokenizer.spec, visit.language)
 
+    def address(self, path: Path) -> str:
+        """Of a file, once it is among those that Gradio clears away."""
+        return f"gradio_api/file={self.shown.move_resource_to_block_cache(path)}"
 
-def asked(request: gr.Request, file: str | None, camera: str | None, models: Sequence[str]) -> tuple[str, str]:
-    """The visitor's language, and the path of what is to be worked on."""
-    language = language_of(request.headers.get("accept-language", ""))
-    path = file or camera
-    if path is None or not models:
-        raise gr.Error(TEXTS[language]["no_file" if path is None else "no_model"], print_exception=False)
-    return language, path
-
-
-@contextmanager
-def told(language: str, *paths: str | None) -> Iterator[None]:
-    """Tells the visitor of our errors, with names of files rather than their paths here."""
-    try:
-        yield
-    except CosmotokError as error:
-        reason = str(error)
-        for path in filter(None, paths):
-            reason = reason.replace(path, Path(path).name)
-        raise gr.Error(TEXTS[language]["bad_file"].format(reason=reason), print_exception=False) from None
-
-
-def step_by_step(work: Steps[R], progress: gr.Progress, language: str) -> Generator[Any, None, R]:
-    """Work whose steps the visitor sees, and between which it can be stopped."""
-    while True:
+    def first_frame(self, file: str | None, camera: str | None, size: int) -> dict[str, Any] | None:
+        """What is painted on; nothing where there is no file that can be read, which the buttons tell of."""
         try:
-            share = next(work)
-        except StopIteration as end:
-            return end.value
-        progress(share, TEXTS[language]["working"])
-        yield gr.skip()
+            with opened(file or camera or "", self.limits, 1, int(size)) as clip:
+                return {"background": next(iter(clip)).pixels, "layers": [], "composite": None}
+        except CosmotokError:
+            return None
+
+
+def painted_in(canvas: dict[str, Any] | None) -> np.ndarray | None:
+    """(H, W), bool: where something was painted on it."""
+    layers = [layer[..., 3] > 0 for layer in (canvas or {}).get("layers", ())]
+    return np.logical_or.reduce(layers) if layers else None

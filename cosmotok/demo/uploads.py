@@ -8,7 +8,7 @@ import gradio as gr
 
 __all__ = ["uploads_only"]
 
-C = TypeVar("C", gr.File, gr.Image)
+C = TypeVar("C", gr.File, gr.Image, gr.ImageEditor)
 
 
 def uploads_only(component: C) -> C:

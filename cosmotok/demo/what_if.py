@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from cosmotok.demo.clips import Clip, Result, Steps, decoded, encoded, measured, scaled
+from cosmotok.defaults import ATTENTION_CONTEXT
+from cosmotok.demo.clips import Result, Show, Steps, Stopwatch, reported
 from cosmotok.errors import InputError
 from cosmotok.interface import BaseTokenizer
+from cosmotok.media import MediaReader
+from cosmotok.metrics.quality import RunningQuality
+from cosmotok.pipeline import to_pixels
 from cosmotok.spec import TokenizerSpec
 
-__all__ = ["AS_IT_IS", "Changes", "changed", "drop", "round_to_bits", "shift", "swap", "what_if"]
+__all__ = [
+    "AS_IT_IS",
+    "Changes",
+    "begin",
+    "changed",
+    "drop",
+    "freeze",
+    "painted_tokens",
+    "rectangle",
+    "round_to_bits",
+    "shift",
+    "show_changed",
+    "swap",
+]
 
 AS_IT_IS = 16
 """Bits at which latents are not rounded."""
@@ -24,8 +41,14 @@ AS_IT_IS = 16
 class Changes:
     """What is done to tokens, in this order; nothing unless said."""
 
+    painted: np.ndarray | None = None
+    """(H, W), bool, of the picture: tokens of whatever is painted are those of another clip."""
     swapped: float = 0
-    """A rectangle in the middle, of this share of height and width, has the tokens of another clip."""
+    """So are those of a rectangle in the middle, of this share of height and width."""
+    begun: bool = False
+    """The first latent frame is the other clip's."""
+    frozen: float = 0
+    """Share of places whose tokens stay as in the first latent frame."""
     dropped: float = 0
     """Share of positions that lose their tokens."""
     shifted: int = 0
@@ -33,14 +56,52 @@ class Changes:
     bits: int = AS_IT_IS
     """For each value of latents."""
 
+    @property
+    def needs_other(self) -> bool:
+        return bool(self.swapped or self.begun or (self.painted is not None and self.painted.any()))
+
+
+def rectangle(height: int, width: int, share: float) -> Tensor:
+    """(height, width), bool: true in the middle, `share` (0 to 1) of each side."""
+    sides = [(round(side * (1 - share) / 2), round(side * (1 + share) / 2)) for side in (height, width)]
+    inside = torch.zeros(height, width, dtype=torch.bool)
+    inside[slice(*sides[0]), slice(*sides[1])] = True
+    return inside
+
+
+def painted_tokens(painted: np.ndarray, height: int, width: int) -> Tensor:
+    """(height, width), bool: tokens any pixel of which is painted, (H, W) in bool."""
+    pixels = torch.from_numpy(painted)[None, None].float()
+    return torch.nn.functional.adaptive_max_pool2d(pixels, (height, width))[0, 0] > 0
+
+
+def swap(tokens: Tensor, others: Tensor, where: Tensor) -> Tensor:
+    """Tokens from `others` where (H', W') says so. Their grid is the same but for time; the last frame of a shorter one
+    stays."""
+    last = others.shape[-3] - 1
+    return torch.where(where, others.index_select(-3, torch.arange(tokens.shape[-3]).clamp_max(last)), tokens)
+
+
+def begin(tokens: Tensor, others: Tensor) -> Tensor:
+    """The first latent frame from `others`, all later ones as they are."""
+    return torch.cat([others.narrow(-3, 0, 1), tokens.narrow(-3, 1, tokens.shape[-3] - 1)], -3)
+
+
+def freeze(tokens: Tensor, share: float) -> Tensor:
+    """A share, 0 to 1, of places keeps the first latent frame's tokens; with a larger share others besides."""
+    return torch.where(chosen(tokens.shape[-2:], share), tokens.narrow(-3, 0, 1), tokens)
+
 
 def drop(tokens: Tensor, spec: TokenizerSpec, share: float) -> Tensor:
     """A share, 0 to 1, of positions gets what tells nothing: of latents their mean, of indices the commonest one. The
     same positions each time, and with a larger share others besides."""
-    grid = tokens.shape[-3:]
-    lost = torch.rand(grid, generator=torch.Generator().manual_seed(0)) < share
     nothing = tokens.flatten().mode().values if spec.is_discrete else tokens.mean((2, 3, 4), keepdim=True)
-    return torch.where(lost, nothing, tokens)
+    return torch.where(chosen(tokens.shape[-3:], share), nothing, tokens)
+
+
+def chosen(grid: torch.Size, share: float) -> Tensor:
+    """A random share of a grid, bool; the same each time."""
+    return torch.rand(grid, generator=torch.Generator().manual_seed(0)) < share
 
 
 def shift(tokens: Tensor, frames: int) -> Tensor:
@@ -56,49 +117,48 @@ def round_to_bits(latents: Tensor, bits: int) -> Tensor:
     return low + ((latents - low) / step).round() * step
 
 
-def swap(tokens: Tensor, others: Tensor, share: float) -> Tensor:
-    """A rectangle in the middle, of `share` (0 to 1) of height and width, from `others`, whose grid is the same but for
-    time; the last frame of a shorter one stays."""
-    count, height, width = tokens.shape[-3:]
-    others = others.index_select(-3, torch.arange(count).clamp_max(others.shape[-3] - 1))
-    sides = [(round(side * (1 - share) / 2), round(side * (1 + share) / 2)) for side in (height, width)]
-    inside = torch.zeros(height, width, dtype=torch.bool)
-    inside[slice(*sides[0]), slice(*sides[1])] = True
-    return torch.where(inside, others, tokens)
-
-
 def changed(tokens: Tensor, others: Tensor | None, spec: TokenizerSpec, changes: Changes) -> Tensor:
     """Tokens with all changes.
 
     Raises:
-        InputError: for fewer bits of indices, or a swap without other tokens.
+        InputError: for fewer bits of indices, or without the other tokens that a change needs.
     """
-    if changes.swapped and others is None:
-        raise InputError("swap: expected another picture or video to swap with")
     if changes.bits != AS_IT_IS and spec.is_discrete:
         raise InputError(f"bits: {spec.name} has indices, which cannot be rounded; choose a model with latents")
-    if changes.swapped and others is not None:
-        tokens = swap(tokens, others, changes.swapped)
-    tokens = shift(drop(tokens, spec, changes.dropped), changes.shifted)
+    if changes.needs_other:
+        if others is None:
+            raise InputError("expected another picture or video to take tokens from; choose one")
+        height, width = tokens.shape[-2:]
+        where = rectangle(height, width, changes.swapped)
+        if changes.painted is not None:
+            where |= painted_tokens(changes.painted, height, width)
+        tokens = swap(tokens, others, where)
+        if changes.begun:
+            tokens = begin(tokens, others)
+    tokens = shift(drop(freeze(tokens, changes.frozen), spec, changes.dropped), changes.shifted)
     return tokens if changes.bits == AS_IT_IS else round_to_bits(tokens, changes.bits)
 
 
-def what_if(
-    tokenizer: BaseTokenizer, clip: Clip, other: Clip | None, changes: Changes
-) -> Generator[float, None, tuple[Result, Result]]:
-    """A clip from its tokens as they are, and from changed ones; `other` has the same height and width."""
-    size = (len(clip.frames), clip.info.height, clip.info.width)
-    tokens = yield from scaled(encoded(tokenizer, clip), 0, 0.2)
-    others = None
-    if other is not None:
-        others = yield from scaled(encoded(tokenizer, other), 0.2, 0.4)
-    after = changed(tokens, others, tokenizer.spec, changes)
+def show_changed(
+    tokenizer: BaseTokenizer, clip: MediaReader, tokens: Tensor, after: Tensor, show: Show
+) -> Steps[Result]:
+    """Shows what is decoded from a clip's tokens beside what is decoded from them after changes. Figures are of the
+    latter."""
+    size = (clip.info.height, clip.info.width)
+    decoders = [tokenizer.stream_decoder(attention_context=ATTENTION_CONTEXT, size=size) for _ in range(2)]
+    quality, timed, frames = RunningQuality(), Stopwatch(), iter(clip)
 
-    def result(tokens: Tensor, low: float, high: float) -> Steps[Result]:
-        begin = time.monotonic()
-        pixels = yield from scaled(decoded(tokenizer, tokens, size), low, high)
-        return Result(clip, tokens, pixels, measured(tokenizer, clip, pixels, time.monotonic() - begin))
+    def pieces() -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
+        axis = tokenizer.spec.time_axis
+        for pair in zip(tokens.split(1, axis), after.split(1, axis), strict=True):
+            first, second = (piece.to(tokenizer.device) for piece in pair)
+            yield to_pixels(decoders[0].push(first)), timed(lambda part: to_pixels(decoders[1].push(part)), second)
+        yield to_pixels(decoders[0].flush()), to_pixels(decoders[1].flush())
 
-    first = yield from result(tokens, 0.4, 0.7)
-    second = yield from result(after, 0.7, 1)
-    return first, second
+    total = tokens.shape[tokenizer.spec.time_axis]
+    for done, (before, now) in enumerate(pieces(), 1):
+        for left, right, frame in zip(before, now, frames, strict=False):  # frames last: none is taken in vain
+            quality.update(frame.pixels, right)
+            show(frame, left, right)
+        yield min(1.0, done / total)
+    return Result(after, reported(tokenizer, clip, quality, timed.seconds))
