@@ -4,7 +4,7 @@ python examples/flow_matching.py --output flow_output
 
 Crops of photos that ship with scikit-image become normalised latents of `ci8x8-tiny`, 16 x 8 x 8 numbers for 64 x 64
 pixels. The network learns the velocity from data to noise; `FlowMatchEulerDiscreteScheduler` follows it back. There are
-a handful of photos only: expect pictures that look like pieces of them, not new ones. With --data, a folder of your
+a handful of photos only: expect coarse pictures of what is in them, not new ones. With --data, a folder of your
 photos, it crops those.
 """
 
@@ -26,21 +26,21 @@ from cosmotok.dataset import TokenDataset
 from cosmotok.dataset.options import Options
 from cosmotok.dataset.run import tokenize
 from cosmotok.media import find_media, is_image_path, write_image
+from cosmotok.writing import output_folder
 
 MODEL, SIDE = "ci8x8-tiny", 64
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
-CROPS, BATCH, SHOWN, SAMPLING_STEPS = 40, 32, 8, 40
+CROPS, BATCH, SHOWN, SAMPLING_STEPS = 40, 16, 8, 40
 
 
 def crop(photos: list[Path], folder: Path) -> None:
     """Squares of random sizes and places of each photo."""
     rng = np.random.default_rng(0)
-    folder.mkdir()
     for photo in photos:
         image = Image.open(photo).convert("RGB")
         shorter = min(image.size)
         for number in range(CROPS):
-            side = int(rng.integers(shorter // 4, shorter // 2)) + 1
+            side = int(rng.integers(2 * shorter // 3, shorter)) + 1
             left, top = (int(rng.integers(0, length - side + 1)) for length in image.size)
             square = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS, (left, top, left + side, top + side))
             square.save(folder / f"{photo.stem}-{number:03}.png")
@@ -59,7 +59,7 @@ def network(channels: int, side: int) -> UNet2DModel:
 
 
 def train(model: UNet2DModel, dataset: TokenDataset, scheduler: FlowMatchEulerDiscreteScheduler, steps: int) -> None:
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     loader = DataLoader(dataset.batches(BATCH), batch_size=None)
     losses, epoch = Losses(steps), 0
@@ -94,13 +94,14 @@ def draw(model: UNet2DModel, scheduler: FlowMatchEulerDiscreteScheduler, shape: 
 
 
 def main() -> None:
-    chosen = arguments(__doc__.splitlines()[0], 600, "folder of photos (default: some of scikit-image)")
+    chosen = arguments(__doc__.splitlines()[0], 1200, "folder of photos (default: some of scikit-image)")
     photos = [media_of("skimage", f"data/{name}") for name in PHOTOS]
     if chosen.data:
         photos = [path for path in find_media(chosen.data) if is_image_path(path)]
     crops, tokens = chosen.output / "crops", chosen.output / "tokens"
     if not crops.exists():
-        crop(photos, crops)
+        with output_folder(crops) as folder:  # whole or not at all
+            crop(photos, folder)
     tokenize([str(crops)], str(tokens), MODEL, options=Options(batch=BATCH))
 
     dataset = TokenDataset(tokens, shuffle=True, normalized=True)

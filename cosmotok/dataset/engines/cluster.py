@@ -51,7 +51,8 @@ class RayEngine(Engine):
         if not tasks:
             return
         mine = not ray.is_initialized()
-        logging.getLogger("ray").setLevel(logging.ERROR)
+        for name in ("ray", "ray.data"):  # the second has a level of its own
+            logging.getLogger(name).setLevel(logging.ERROR)
         if mine:
             os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
             try:
