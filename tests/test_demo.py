@@ -238,7 +238,7 @@ def visit(browser, address):
         visitors.append(context)
         page = context.new_page()
         page.goto(address)
-        page.wait_for_selector("#run")
+        page.wait_for_selector("#result video.copy")  # the page opens on an example
         return page
 
     yield visit
@@ -266,7 +266,6 @@ def run(page, path):
 @pytest.mark.web
 def test_a_picture_and_bad_files(visit, files):
     page = visit("en-US", 1200, 900)
-    page.wait_for_selector("#result video.copy")  # the page opens on an example
     clear(page)
     page.click("#run")
     page.get_by_text(TEXTS["en"]["no_file"]).first.wait_for()
@@ -290,8 +289,9 @@ def test_a_picture_and_bad_files(visit, files):
 def test_a_clip_on_a_phone_in_portuguese(visit, files):
     page = visit("pt-BR", 360, 740)
     assert TEXTS["pt"]["title"].removeprefix("# ") in page.inner_text("#title")
+    example = page.get_attribute("#result .copy", "src")
     run(page, files / "clip.mp4")
-    page.wait_for_selector("#result .player")
+    page.wait_for_function("old => document.querySelector('#result .copy')?.getAttribute('src') !== old", arg=example)
     assert re.fullmatch(r"\d+,\d\d dB", page.inner_text("#result dd.psnr"))
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.wait_for_function("[...document.querySelectorAll('#result video')].every(video => video.currentTime > 0)")
@@ -372,7 +372,6 @@ def test_a_painted_region_takes_the_tokens_of_another_picture(visit, files):
 @pytest.mark.web
 def test_stopped_work_leaves_nothing(visit, files, address):
     page = visit("en-US", 1200, 900)
-    page.wait_for_selector("#result .player")
     choose(page, files / "large.mp4")
     page.get_by_label(TEXTS["en"]["size"]).click()
     page.get_by_role("option", name="480").click()
