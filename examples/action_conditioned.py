@@ -26,9 +26,10 @@ from cosmotok.dataset.options import Options
 from cosmotok.dataset.run import tokenize
 from cosmotok.dataset.shaping import Shaping
 from cosmotok.media import VideoWriter
+from cosmotok.writing import output_folder
 
 MODEL, SIDE, FRAMES, RATE = "cv4x8x8-tiny", 64, 17, 10
-EPISODES, SQUARE, FASTEST, HELD_OUT, BATCH = 64, 12, 3, 16, 16
+EPISODES, SQUARE, FASTEST, HELD_OUT, BATCH = 256, 12, 3, 16, 16
 
 
 def write_robot(folder: Path) -> None:
@@ -103,8 +104,9 @@ def loss_of(model: NextLatent, latents: Tensor, actions: Tensor) -> Tensor:
 def main() -> None:
     chosen = arguments(__doc__.splitlines()[0], 600, "LeRobot data set (default: one is made)")
     robot, tokens = chosen.data or chosen.output / "robot", chosen.output / "tokens"
-    if not robot.exists():
-        write_robot(robot)
+    if chosen.data is None and not robot.exists():
+        with output_folder(robot) as folder:  # whole or not at all
+            write_robot(folder)
     shaping = Shaping(size=(SIDE, SIDE), segment=FRAMES, min_frames=FRAMES)
     tokenize([str(robot)], str(tokens), MODEL, options=Options(shaping=shaping, batch=8))
     dataset = TokenDataset(tokens, normalized=True)
