@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 
 import numpy as np
 import pytest
@@ -215,3 +216,72 @@ def test_offline_after_the_first_visit(browser, address, files):
     page.wait_for_selector("body[data-ready]")
     show(page, files / "picture.png")
     visitor.close()
+
+
+def test_a_transparent_picture_is_put_on_white(page, tmp_path):
+    alpha = np.full((64, 96, 1), 255, np.uint8)
+    alpha[:32, :48] = 0
+    rgba = np.concatenate([picture(96, 64), alpha], axis=2)
+    Image.fromarray(rgba).save(tmp_path / "transparent.png")
+    show(page, tmp_path / "transparent.png")
+    original = pixels(page, "original")
+    assert (original[..., 3] == 255).all() and (original[:32, :48] == 255).all()
+    assert np.array_equal(original[32:, :, :3], rgba[32:, :, :3])
+
+
+def test_the_second_of_two_files_is_shown(page, files, tmp_path):
+    Image.fromarray(picture(40, 48, seed=1)).save(tmp_path / "second.png")
+    page.set_input_files("#file", files / "clip.mp4")
+    show(page, tmp_path / "second.png")
+    assert pixels(page, "original").shape == (48, 40, 4)
+    assert figure(page, "figTokens") == 6 * 5
+    assert page.is_hidden("#player")
+
+
+@pytest.mark.slow
+def test_a_turned_clip(page, files, tmp_path):
+    """What a telephone held upright writes: frames of 96x64, and that a player turns them by 90 degrees clockwise."""
+    show(page, files / "clip.mp4")
+    page.focus("#frame")
+    page.keyboard.press("Home")
+    upright = pixels(page, "original").astype(int)
+    clip = bytearray((files / "clip.mp4").read_bytes())
+    matrix = clip.index(b"tkhd") + 44  # of version 0
+    assert clip[matrix : matrix + 36] == struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    clip[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 64 << 16, 0, 1 << 30)
+    (tmp_path / "turned.mp4").write_bytes(clip)
+    show(page, tmp_path / "turned.mp4")
+    page.focus("#frame")
+    page.keyboard.press("Home")
+    turned = pixels(page, "original").astype(int)
+    assert turned.shape == (96, 64, 4)
+    assert np.abs(turned - np.rot90(upright, -1)).max() <= 2
+
+
+def test_a_failed_download_is_tried_again(browser, address, files):
+    visitor = browser.new_context(locale="en-US", service_workers="block")
+    visitor.set_default_timeout(LONG)
+    page = visitor.new_page()
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]")
+    page.route("**/di8x8-tiny/*", lambda route: route.abort())
+    page.select_option("#model", "di8x8-tiny")
+    page.wait_for_selector("#problem:not([hidden])")
+    page.unroute("**/di8x8-tiny/*")
+    show(page, files / "picture.png")
+    assert page.is_hidden("#problem") and page.is_visible("#figCodes")
+    assert figure(page, "figThreads") == 1  # without a service worker there are no more
+    visitor.close()
+
+
+def test_a_service_worker_that_cannot_be_installed(browser, tmp_path):
+    folder = build(tmp_path / "page")
+    (folder / "files.json").unlink()
+    visitor = browser.new_context(locale="en-US")
+    visitor.set_default_timeout(LONG)
+    page = visitor.new_page()
+    with served(folder) as address:
+        page.goto(address)
+        page.wait_for_selector("body[data-ready]")
+        assert page.inner_text("#status").startswith("Ready.")
+        visitor.close()

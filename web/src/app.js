@@ -1,13 +1,13 @@
 /** The page: what is opened goes through a model, step by step, and what comes back is shown. */
 
 import { Camera, MediaProblem, open } from "./media.js";
+import { Models } from "./models.js";
 import { psnr } from "./pixels.js";
 import { language, number, say, switchLanguage, translate } from "./text.js";
 import { drawn, Viewer } from "./viewer.js";
 
 /** @typedef {import("./engine.js").Entry} Entry */
 /** @typedef {import("./pixels.js").Picture} Picture */
-/** @typedef {import("./worker.js").Step} Step */
 
 const SIDES = [128, 256, 384, 512];
 const LIVE_CONTEXT = 8; // latent frames that attention looks back on in an endless stream
@@ -27,10 +27,10 @@ const engineChoice = the("engine");
 /** @type {HTMLInputElement} */
 const fileInput = the("file");
 const viewer = new Viewer();
+const models = new Models();
 
 /** @type {Entry[]} */
 let entries = [];
-let threads = 1;
 /** Grows when something else is opened, so that what is at work stops. */
 let turn = 0;
 /** @type {Camera | null} */
@@ -39,36 +39,6 @@ let camera = null;
 let again = null;
 /** @type {() => string} */
 let status = () => "";
-
-// The worker ------------------------------------------------------------------------------------------------------
-
-const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
-/** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */
-const waiting = new Map();
-let asked = 0;
-worker.onmessage = (/** @type {MessageEvent} */ { data: { id, answer, error } }) => {
-  const request = waiting.get(id);
-  waiting.delete(id);
-  if (error === undefined) request?.resolve(answer);
-  else request?.reject(new Error(error));
-};
-worker.onerror = (/** @type {ErrorEvent} */ event) => {
-  for (const { reject } of waiting.values()) reject(new Error(event.message));
-  waiting.clear();
-};
-
-/**
- * @param {string} what
- * @param {object} request
- * @returns {Promise<any>}
- */
-function ask(what, request) {
-  const id = asked++;
-  return new Promise((resolve, reject) => {
-    waiting.set(id, { resolve, reject });
-    worker.postMessage({ id, what, ...request });
-  });
-}
 
 // What is said ----------------------------------------------------------------------------------------------------
 
@@ -115,7 +85,7 @@ function showFigures() {
     ["figTokens", number(totals.tokens)],
     ...(entry().discrete ? [["figCodes", number(totals.codes)]] : []),
     ["figSpeed", say("perSecond", { n: number(totals.frames / totals.seconds, 1) })],
-    ["figThreads", number(threads)],
+    ["figThreads", number(models.threads)],
   ];
   the("figures").replaceChildren(
     ...rows.flatMap(([key, value]) => [drawn("dt", say(key)), Object.assign(drawn("dd", value), { id: key })]),
@@ -127,9 +97,8 @@ function showFigures() {
 // Work ------------------------------------------------------------------------------------------------------------
 
 async function loadModel() {
-  const { name } = entry();
-  tell("loading", { name });
-  ({ threads } = await ask("load", { entry: entry(), gpu: engineChoice.value === "gpu" }));
+  tell("loading", { name: entry().name });
+  await models.load(entry(), engineChoice.value === "gpu");
 }
 
 /** Stops what is at work, and begins something else. */
@@ -148,8 +117,7 @@ function begin() {
  * @param {number} count frames of the step
  */
 async function step(frames, count) {
-  /** @type {Step} */
-  const result = await ask("step", { frames, count });
+  const result = await models.step(frames, count);
   totals.frames += frames.length;
   totals.tokens += result.count;
   totals.bits += result.bits * frames.length;
@@ -162,7 +130,8 @@ async function step(frames, count) {
 
 /** @param {number | null} context */
 async function start(context) {
-  await ask("start", { context });
+  await models.load(entry(), engineChoice.value === "gpu"); // where it failed earlier
+  await models.start(context);
   for (const key of /** @type {(keyof typeof totals)[]} */ (Object.keys(totals))) totals[key] = 0;
 }
 
@@ -177,6 +146,7 @@ async function show(file) {
     const { frames, rate, cut } = await open(file, side, (n) => mine === turn && tell("reading", { name, n }));
     if (mine !== turn) return;
     await start(null);
+    if (mine !== turn) return;
     viewer.reset(rate);
     const { kind, temporal } = entry();
     for (let done = 0; done < frames.length; ) {
@@ -208,19 +178,26 @@ async function live() {
     camera = found;
     the("camera").dataset.text = "stop";
     the("camera").textContent = say("stop");
+    found.onend = () => {
+      if (mine !== turn) return;
+      begin();
+      again = null;
+      complain(new MediaProblem("cameraGone"));
+    };
     await start(LIVE_CONTEXT);
+    if (mine !== turn) return;
     viewer.reset(0);
     tell("live");
     const { kind, temporal } = entry();
     for (let first = true; mine === turn; first = false) {
       const frames = [];
       for (let n = kind === "image" || first ? 1 : temporal; n > 0; n--) frames.push(await found.next());
+      if (mine !== turn) return;
       const result = await step(frames, frames.length);
-      if (mine !== turn) break;
+      if (mine !== turn) return;
       frames.forEach((original, i) => viewer.now(original, result.frames[i], result.tokens[0]));
       showFigures();
     }
-    found.stop();
   } catch (error) {
     if (mine === turn) {
       begin();
@@ -293,11 +270,25 @@ async function hasGpu() {
   return Boolean("gpu" in navigator && (await navigator.gpu.requestAdapter().catch(() => null)));
 }
 
+/**
+ * When a service worker is at work, or has given up, which `navigator.serviceWorker.ready` would not tell.
+ * @param {ServiceWorker} worker
+ * @returns {Promise<void>}
+ */
+function settled(worker) {
+  return new Promise((resolve) => {
+    const look = () => ["activated", "redundant"].includes(worker.state) && resolve();
+    worker.onstatechange = look;
+    look();
+  });
+}
+
 /** A service worker keeps the page for use without a network, and allows threads. */
 async function keep() {
   if (!("serviceWorker" in navigator)) return;
-  await navigator.serviceWorker.register("sw.js");
-  await navigator.serviceWorker.ready;
+  const registration = await navigator.serviceWorker.register("sw.js");
+  const first = registration.active ? null : (registration.installing ?? registration.waiting);
+  if (first) await settled(first);
   // what comes through it may have threads, so once more, unless that did not help
   if (!window.crossOriginIsolated && !sessionStorage.getItem("isolated")) {
     sessionStorage.setItem("isolated", "tried");

@@ -17,7 +17,7 @@ export async function decodeClip(file, side, most, tell) {
   if (typeof VideoDecoder === "undefined") return null;
   const track = demux(await file.arrayBuffer());
   if (!track || !track.samples.length) return null;
-  const { config, samples } = track;
+  const { config, samples, turns } = track;
   if (!(await VideoDecoder.isConfigSupported(config).catch(() => null))?.supported) return null;
   /** @type {import("./pixels.js").Picture[]} */
   const frames = [];
@@ -28,7 +28,7 @@ export async function decodeClip(file, side, most, tell) {
     output(frame) {
       if (frames.length < most) {
         const { width, height } = fitted(frame.displayWidth, frame.displayHeight, side);
-        grabber ??= new Grabber(width, height);
+        grabber ??= turns % 2 ? new Grabber(height, width, turns) : new Grabber(width, height, turns);
         frames.push(grabber.grab(frame));
         tell(frames.length);
       }
@@ -60,12 +60,13 @@ export async function decodeClip(file, side, most, tell) {
 /**
  * The video track of an MP4 file: what its decoder needs to know, and its samples in the order of decoding.
  * @param {ArrayBuffer} bytes
- * @returns {{config: VideoDecoderConfig, samples: import("mp4box").Sample[]} | null}
+ * @returns {{config: VideoDecoderConfig, samples: import("mp4box").Sample[], turns: number} | null}
  */
 function demux(bytes) {
   const mp4 = createFile();
   /** @type {VideoDecoderConfig | null} */
   let config = null;
+  let turns = 0; // clockwise, that a player makes of what the camera saw
   /** @type {import("mp4box").Sample[]} */
   const samples = [];
   mp4.onReady = (movie) => {
@@ -77,6 +78,8 @@ function demux(bytes) {
       codedHeight: track.video?.height,
       description: descriptionOf(mp4, track.id),
     };
+    const [a, b] = track.matrix;
+    turns = (Math.round(Math.atan2(b, a) / (Math.PI / 2)) + 4) % 4;
     mp4.setExtractionOptions(track.id, null, { nbSamples: 1000 });
     mp4.start();
   };
@@ -89,7 +92,7 @@ function demux(bytes) {
   } catch {
     return null;
   }
-  return config && { config, samples };
+  return config && { config, samples, turns };
 }
 
 /**

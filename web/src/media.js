@@ -12,9 +12,9 @@ export const MOST_FRAMES = 97;
 export class MediaProblem extends Error {
   /**
    * @param {string} key
-   * @param {Record<string, string | number>} values
+   * @param {Record<string, string | number>} [values]
    */
-  constructor(key, values) {
+  constructor(key, values = {}) {
     super(key);
     this.key = key;
     this.values = values;
@@ -37,25 +37,36 @@ export class Grabber {
   /**
    * @param {number} width
    * @param {number} height
+   * @param {number} [turns] clockwise, by right angles
    */
-  constructor(width, height) {
+  constructor(width, height, turns = 0) {
     this.width = width;
     this.height = height;
+    this.turns = turns;
     const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
     this.context = /** @type {OffscreenCanvasRenderingContext2D} */ (context);
     this.context.imageSmoothingQuality = "high";
   }
 
   /**
+   * On white, where the source is transparent.
    * @param {CanvasImageSource} source
    * @param {[number, number, number, number]} [part] x, y, width and height in the source
    * @returns {Picture}
    */
   grab(source, part) {
-    const { width, height } = this;
-    if (part) this.context.drawImage(source, ...part, 0, 0, width, height);
-    else this.context.drawImage(source, 0, 0, width, height);
-    return { width, height, data: this.context.getImageData(0, 0, width, height).data };
+    const { width, height, turns } = this;
+    const context = this.context;
+    const [wide, high] = turns % 2 ? [height, width] : [width, height];
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.fillStyle = "white";
+    context.fillRect(0, 0, width, height);
+    context.translate(width / 2, height / 2);
+    context.rotate((turns * Math.PI) / 2);
+    context.translate(-wide / 2, -high / 2);
+    if (part) context.drawImage(source, ...part, 0, 0, wide, high);
+    else context.drawImage(source, 0, 0, wide, high);
+    return { width, height, data: context.getImageData(0, 0, width, height).data };
   }
 }
 
@@ -77,11 +88,15 @@ export async function open(file, side, tell) {
   }
   const bitmap = await createImageBitmap(file).catch(() => null);
   if (!bitmap) throw new MediaProblem("badFile", { name });
-  if (bitmap.width * bitmap.height > LARGEST_PICTURE) {
-    throw new MediaProblem("tooManyPixels", { name, limit: LARGEST_PICTURE / 1e6 });
+  try {
+    if (bitmap.width * bitmap.height > LARGEST_PICTURE) {
+      throw new MediaProblem("tooManyPixels", { name, limit: LARGEST_PICTURE / 1e6 });
+    }
+    const { width, height } = fitted(bitmap.width, bitmap.height, side);
+    return { frames: [new Grabber(width, height).grab(bitmap)], rate: 0, cut: false };
+  } finally {
+    bitmap.close();
   }
-  const { width, height } = fitted(bitmap.width, bitmap.height, side);
-  return { frames: [new Grabber(width, height).grab(bitmap)], rate: 0, cut: false };
 }
 
 const PLAYED_RATE = 25;
@@ -143,6 +158,8 @@ export class Camera {
     this.stream = stream;
     this.video = video;
     this.grabber = new Grabber(side, side);
+    this.onend = () => {}; // when it was unplugged, or taken away
+    for (const track of stream.getTracks()) track.onended = () => this.onend();
   }
 
   /** @param {number} side */

@@ -42,8 +42,9 @@ async function answer(request) {
   const store = await caches.open(STORE);
   const stored = await store.match(request, { ignoreSearch: true });
   if (stored) return isolated(stored);
-  const response = await fetch(request);
-  if (response.ok && response.status === 200) await store.put(request, response.clone());
+  const response = await fetch(request, { cache: "no-cache" }); // never weights of an earlier version
+  // a full disk is no reason to give nothing
+  if (response.status === 200) await store.put(request, response.clone()).catch(() => {});
   return isolated(response);
 }
 

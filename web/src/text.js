@@ -49,6 +49,7 @@ const TEXTS = {
     tooLarge: "{name} is too large: at most {limit} MB.",
     tooManyPixels: "{name} has too many pixels: at most {limit} million.",
     noCamera: "The camera cannot be used: {reason}",
+    cameraGone: "The camera has stopped. Is it still connected?",
     failed: "That did not work: {reason}",
   },
   pt: {
@@ -98,6 +99,7 @@ const TEXTS = {
     tooLarge: "{name} é grande demais: no máximo {limit} MB.",
     tooManyPixels: "{name} tem pixels demais: no máximo {limit} milhões.",
     noCamera: "Não foi possível usar a câmera: {reason}",
+    cameraGone: "A câmera parou. Ela ainda está conectada?",
     failed: "Não deu certo: {reason}",
   },
 };

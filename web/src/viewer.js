@@ -84,6 +84,7 @@ export class Viewer {
     this.pause();
     this.frames = [];
     this.rate = rate;
+    this.position.value = "0";
     the("player").hidden = true;
   }
 
