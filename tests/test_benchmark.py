@@ -554,14 +554,21 @@ SMALL = ["--models", "ci8x8-tiny", "--size", "16x16", "--frames", "1", "--rounds
         (["--models", "CV8x8x9"], "did you mean"),
         (["--size", "big"], "WIDTHxHEIGHT"),
         (["--frames", "1,x"], "--frames x"),
+        (["--frames", "9" * 5000], "--frames 999"),
         (["--dtype", "int4"], "--dtype int4"),
         (["--plot", "plot.xyz"], ".svg"),
         (["--plot", "missing/plot.png"], "missing"),
         (["-o", "missing/numbers.json"], "missing"),
         (["--precision", "int4"], "int8"),
+        (["--models", "model@int8", "-o", "model/config.json"], "is read for this"),
+        (["--fit", "model", "--plot", "model/config.svg"], "is read for this"),
     ],
 )
-def test_errors_of_the_command_are_one_line(monkeypatch, capsys, arguments, words):
+def test_errors_of_the_command_are_one_line(monkeypatch, capsys, tmp_path, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    for name in ("config.json", "config.svg"):
+        (tmp_path / "model" / name).touch()
     monkeypatch.setattr(sys, "argv", ["cosmotok", "benchmark", *SMALL, *arguments])
     with pytest.raises(SystemExit) as exit:
         main()

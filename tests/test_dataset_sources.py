@@ -302,6 +302,8 @@ def test_json_lines_with_anything_in_them(footage):
         ("a.jsonl", b'{"path": "in/a.png"}\n\n[]\n', "line 3"),
         ("a.jsonl", b'{"file": "in/a.png"}\n{"path": "in/a.png"}\n', "row 1"),
         ("a.jsonl", b'{"path": "in/a.png", "x": ' + b"[" * 100_000 + b"\n", "line 1"),
+        ("a.jsonl", b'{"path": "in/a.png", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", "line 1"),
+        ("a.jsonl", b'{"path":\n' * 100_000 + b"1" + b"}" * 100_000 + b"\n", "line 1"),
     ],
 )
 def test_a_bad_list_is_refused_in_one_line_that_says_where(footage, name, content, message):

@@ -197,6 +197,12 @@ def test_bad_files(tmp_path, text, message):
         override(TINY, file)
 
 
+def test_a_device_is_no_recipe(tmp_path):
+    (tmp_path / "mine.yaml").symlink_to("/dev/null")
+    with pytest.raises(ConfigError, match="pipe, socket or device"):
+        override(TINY, tmp_path / "mine.yaml")
+
+
 def test_stages_follow_each_other():
     chosen = override(TINY, None, ["stages.0.steps=10", "stages.1.steps=5", "stages.2.steps=1"])
     assert [chosen.stage_at(p) for p in (0, 9.9, 10, 14.5, 15, 16, 99)] == [0, 0, 1, 1, 2, 2, 2]

@@ -22,6 +22,7 @@ from cosmotok.dataset import TokenDataset, collate
 from cosmotok.dataset.manifest import Manifest
 from cosmotok.dataset.reading.order import Mixer, Share, shuffled
 from cosmotok.dataset.reading.samples import frames_of_latents
+from cosmotok.dataset.storage import LocalStorage
 from cosmotok.errors import InputError
 
 SIZES = ((5, 16, 24), (1, 16, 16), (9, 24, 16))
@@ -309,6 +310,16 @@ def changed(folder: Path, **values: object) -> Path:
     path = folder / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
     return folder
+
+
+def test_devices_in_place_of_files_are_refused(copy: Path) -> None:
+    for name in ("data/00000-00000.parquet", "manifest.json"):
+        (copy / name).unlink()
+        (copy / name).symlink_to("/dev/null")
+        with pytest.raises(InputError, match="pipe, socket or device"):
+            LocalStorage(copy).read(name)
+    with pytest.raises(InputError, match=r"no data set there"):
+        TokenDataset(copy)
 
 
 def test_manifests_that_do_not_fit_are_refused(copy: Path) -> None:

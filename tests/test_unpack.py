@@ -132,6 +132,8 @@ def test_what_cannot_be_unpacked_leaves_nothing(indices: Path, latents: Path, tm
         unpack(indices, "s3://bucket/out", "bin")
     with pytest.raises(InputError, match="is the source itself"):
         unpack(indices, indices, "bin")
+    with pytest.raises(InputError, match="is the source itself"):
+        unpack(indices, indices / "data", "bin")
     assert not list(tmp_path.iterdir())
 
 

@@ -151,7 +151,12 @@ def test_what_is_read_is_spared(tmp_path):
     weights = tmp_path / "model" / "weights"
     weights.touch()
     (tmp_path / "hard").hardlink_to(weights)
+    inner = tmp_path / "pipeline" / "vae" / "weights"
+    inner.parent.mkdir(parents=True)
+    inner.touch()
     for output, source in (
+        (inner, tmp_path / "pipeline"),
+        (inner.parent, tmp_path / "pipeline"),
         (weights, weights),
         (tmp_path / "hard", tmp_path / "model"),
         (tmp_path / "model", weights),

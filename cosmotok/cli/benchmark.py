@@ -10,6 +10,7 @@ import typer
 from cosmotok.cli.app import app
 from cosmotok.cli.options import Device, Dtype, Fit, Json, device_of, dtype_of, listed, progress
 from cosmotok.errors import CosmotokError, InputError
+from cosmotok.foreign import one_line
 from cosmotok.language import translate as _
 from cosmotok.printing import print_json
 
@@ -53,7 +54,7 @@ def benchmark(
     from cosmotok.benchmark.table import print_report
     from cosmotok.media import parse_size
     from cosmotok.plotting import check_plot
-    from cosmotok.writing import require_folder
+    from cosmotok.writing import require_folder, spare
 
     names = listed(models)
     sizes, lengths = [parse_size(text) for text in listed(size)], [whole(text) for text in listed(frames)]
@@ -61,6 +62,8 @@ def benchmark(
         check_plot(plot)
     if output is not None:
         require_folder(output, output.parent)
+    for written in filter(None, (plot, output)):
+        spare(written, *(name.partition("@")[0].removeprefix("diffusers:") for name in names), fit)
     place = device_of(device)
     steps = len(names) * len(sizes) * len(lengths) * (1 + max(0, rounds))
     with progress(_("measuring"), steps, _("steps")) as bar:
@@ -98,8 +101,10 @@ def benchmark(
 
 
 def whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise InputError(f"--frames {text}: expected whole numbers from 1 with commas between, such as 1,17,49")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise InputError(
+            f"--frames {one_line(text)}: expected whole numbers from 1 with commas between, such as 1,17,49"
+        )
     return int(text)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from cosmotok.errors import InputError, MediaError, SourceLostError
-from cosmotok.foreign import one_line
+from cosmotok.foreign import check_regular_file, one_line
 from cosmotok.paths import as_path
 from cosmotok.writing import output_file
 
@@ -94,12 +94,16 @@ class LocalStorage(Storage):
             return file.read()
 
     def open(self, name: str) -> BinaryIO:
+        path = self.folder / name
         try:
-            return (self.folder / name).open("rb")
+            check_regular_file(path)
+            return path.open("rb")
         except FileNotFoundError:
             raise self.missing(name) from None
+        except ValueError as error:
+            raise InputError(f"{path}: {error}; expected a file that `cosmotok tokenize` wrote") from None
         except OSError as error:
-            raise InputError(f"{self.folder / name}: cannot be read ({error.strerror})") from None
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[io.FileIO]:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from cosmotok.config import suggest
 from cosmotok.errors import ConfigError, missing_extra
+from cosmotok.foreign import check_regular_file
 from cosmotok.training.recipe import Recipe
 
 __all__ = ["build", "override", "read_recipe", "to_yaml"]
@@ -233,9 +234,12 @@ def read_yaml(file: Path) -> Any:
     """The mapping in a YAML file."""
     omegaconf = require_omegaconf()
     try:
+        check_regular_file(file)
         config = omegaconf.OmegaConf.load(file)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # a pipe or device, or bytes that are no text
+        raise ConfigError(f"{file}: {first_line(error)}; expected a YAML file") from None
     except Exception as error:  # the YAML parser's own errors have no common base with OmegaConf's
         raise ConfigError(f"{file}: not valid YAML: {first_line(error)}") from None
     if not omegaconf.OmegaConf.is_dict(config):

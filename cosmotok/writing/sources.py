@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cosmotok.errors import InputError
@@ -23,15 +24,10 @@ def spare(output: Path, *sources: str | os.PathLike[str] | None) -> None:
     """Raises InputError where writing `output`, a file or a folder, would replace something that the job reads.
 
     Args:
-        sources: files and folders; a folder stands for the files directly in it. What does not exist (None, a name of
-            a model, an address) is left out.
+        sources: files and folders; a folder stands for the files directly in it, and in its `vae`, where a pipeline has
+            its model. What does not exist (None, a name of a model, an address) is left out.
     """
-    for source in sources:
-        if not source:
-            continue
-        path = Path(source)
-        with contextlib.suppress(RuntimeError):  # no such user
-            path = path.expanduser()
+    for path in places(sources):
         if same_file(output, path):
             raise InputError(f"{output}: is the source itself, which is never overwritten; choose another name")
         try:
@@ -43,6 +39,19 @@ def spare(output: Path, *sources: str | os.PathLike[str] | None) -> None:
             raise InputError(f"{output}: is read for this, as a file of {path}; choose another name")
         if around:
             raise InputError(f"{output}: holds {path.name}, which is read for this; choose another folder")
+
+
+def places(sources: Iterable[str | os.PathLike[str] | None]) -> Iterator[Path]:
+    for source in sources:
+        if not source:
+            continue
+        path = Path(source)
+        with contextlib.suppress(RuntimeError):  # no such user
+            path = path.expanduser()
+        yield path
+        with contextlib.suppress(OSError, ValueError):
+            if (path / "vae").is_dir():
+                yield path / "vae"
 
 
 def is_one_of(file: Path, folder: Path) -> bool:

@@ -210,6 +210,7 @@ class ListFile(Source):
 
 
 SIMPLE = {pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.null()}
+FEW = 100
 REST = "\0rest"
 """Column of what is JSON already."""
 
@@ -234,12 +235,20 @@ def _simple(lines: list[bytes]) -> pa.Table | None:
     """The columns of objects of text and numbers alone, ten times as fast; None where there is anything else."""
     from pyarrow.json import ReadOptions, read_json
 
+    if not all(map(_is_flat, lines)):  # it ends the process where brackets are nested deeply
+        return None
     block = b"\n".join(lines) + b"\n"
     try:
         table = read_json(io.BytesIO(block), ReadOptions(use_threads=False, block_size=len(block)))
     except (pa.ArrowException, UnicodeDecodeError):
         return None
     return table if table.num_columns <= MOST_COLUMNS and {*table.schema.types} <= SIMPLE else None
+
+
+def _is_flat(line: bytes) -> bool:
+    """Whether a line is empty, or an object that ends where it ends, with few brackets: none are nested over lines."""
+    line = line.strip()
+    return not line or (line[:1] == b"{" and line[-1:] == b"}" and line.count(b"{") + line.count(b"[") <= FEW)
 
 
 def _text(value: Any) -> str | None:

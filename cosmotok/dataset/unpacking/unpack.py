@@ -55,7 +55,7 @@ def unpack(
         raise InputError(f"{os.fspath(output)}: expected a folder of this machine; copy it from there")
     target = as_path(output, "output")
     shards = Shards(place)
-    spare(target, shards.name)
+    spare(target, shards.name, Path(shards.name) / "data")
     samples = Samples(shards.manifest, shards.name, None)
     begin(len(shards))
     with output_folder(target, replaces=earlier(target)) as folder:
