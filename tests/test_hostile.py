@@ -111,6 +111,7 @@ def test_every_call_of_a_checkpoint_fails(tmp_path, monkeypatch):
 
 
 def test_tables(tmp_path):
+    assert set(table.CASES) == set(CLASSES)
     entry = {"tried": 1200, "refused": 7, "failed": 0, "slowest": 1.5, "peak_mb": 431}
     wrong = dict.fromkeys(table.WRONG, 0)
     counts = {"seed": 3, "minutes": 30, "calls": {"encode": 17}, "tried": {"media": entry, "fault-encode": entry}}

@@ -16,6 +16,7 @@ CASES = {
     "media": ("damaged images and videos", "imagens e vídeos danificados"),
     "headers": ("headers that promise what is not there", "cabeçalhos que prometem o que não há"),
     "tokens": ("token files", "arquivos de tokens"),
+    "data_sets": ("data sets of tokens", "conjuntos de dados de tokens"),
     "models": ("models in all formats", "modelos em todos os formatos"),
     "options": ("options and arguments", "opções e argumentos"),
     "names": ("names and kinds of files", "nomes e tipos de arquivos"),
