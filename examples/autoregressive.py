@@ -103,7 +103,7 @@ def carry_on(model: GPT2LMHeadModel, sentence: Tensor, given: int, temperature: 
 
 
 def main() -> None:
-    chosen = arguments(__doc__.splitlines()[0], 200, "folder of clips (default: those of gradio)")
+    chosen = arguments(__doc__.splitlines()[0], 600, "folder of clips (default: those of gradio)")
     sources = [chosen.data] if chosen.data else [media_of("gradio", f"media_assets/videos/{name}") for name in CLIPS]
     tokens = chosen.output / "tokens"
     shaping = Shaping(size=(SIDE, SIDE), segment=FRAMES, min_frames=FRAMES)
@@ -136,7 +136,7 @@ def main() -> None:
     tokenizer = Tokenizer.from_pretrained(MODEL)
     dataset.check(tokenizer)
     _, rows, columns = sentences.grid
-    for name, number in (("trained", rest[0]), ("held-out", held[-1])):
+    for name, number in (("trained", rest[len(rest) // 2]), ("held-out", held[-1])):
         row = dataset[number]
         sentence = sentences.words(row["tokens"][None])
         made = sentences.tokens(carry_on(model, sentence, GIVEN * (1 + rows * columns)))
