@@ -260,6 +260,8 @@ def names(random: Random, world: Path, folder: Path) -> Case:
     picture, model = world / "photo.png", world / "image"
     shape = random.randrange(7)
     out = ("out.png", "out.safetensors", name, f"./{name}", *default_names(name))
+    if kind == "gone":  # an output that is a link is written where it leads
+        out += ("nowhere",)
     arguments: list[object] = [
         ["info", name],
         ["reconstruct", name, "-m", model, "-o", "out.png"],
