@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -86,3 +88,17 @@ def test_the_rules_find_what_they_are_for(tmp_path):
     page = tmp_path / "page.pt.md"
     page.write_text("Em um thread.\n`um thread`\n\n```sh\num thread\n```\n", encoding="utf-8")
     assert offences(page, NOT_PORTUGUESE) == ["'um thread': thread is feminine: uma thread"]
+
+
+def test_the_first_page_finds_its_other_language_in_any_folder():
+    pytest.importorskip("mkdocs")
+    hooks = runpy.run_path(str(ROOT / "website" / "hooks.py"))
+    header = '<a href="/" hreflang="en">English</a> <a href="/pt/" hreflang="pt">Português</a>'
+
+    def links(place: str, address: str) -> list[str]:
+        page, config = SimpleNamespace(url=place), SimpleNamespace(site_url=address)
+        return re.findall('href="([^"]*)"', hooks["on_post_page"](header, page=page, config=config))
+
+    assert links("", "") == [".", "pt/"]
+    assert links("pt/", "") == ["..", "./"]
+    assert links("", "https://example.org/") == ["/", "/pt/"]
