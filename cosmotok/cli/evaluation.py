@@ -212,7 +212,7 @@ def finish(
 
         for path in write_report(comparison, folder, read_examples(folder)):
             if path.suffix == ".html":
-                say(_("wrote {path}, and what is in it beside it").format(path=path))
+                say(_("wrote {path}, with its tables and figures beside it").format(path=path))
     if not comparison.is_complete:
         raise CosmotokError(_("not everything was measured; mend or leave out what is listed above"))
 
