@@ -58,8 +58,8 @@ TEXTS: dict[str, dict[str, str]] = {
     "pt": {
         "title": "# Imagens e vídeos em tokens, e de volta",
         "intro": "Um tokenizador transforma uma imagem ou um vídeo em uma pequena grade de índices ou de vetores "
-        "curtos. Aqui você vê o que volta e a aparência dos tokens. Seus arquivos vão para este servidor, que os remove "
-        "em até duas horas.",
+        "curtos. Aqui você vê o que volta e a aparência dos tokens. Seus arquivos vão para este servidor, que os "
+        "remove em até duas horas.",
         "reconstruct": "Reconstruir",
         "file": "Imagem ou vídeo",
         "camera": "Câmera",
