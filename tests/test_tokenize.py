@@ -36,7 +36,7 @@ from cosmotok.dataset.schema import unpack
 from cosmotok.dataset.shaping import Shaping
 from cosmotok.dataset.sources import Entry, Opened, Source, in_batches
 from cosmotok.dataset.storage import storage_at
-from cosmotok.errors import InputError
+from cosmotok.errors import InputError, SourceLostError
 from cosmotok.media import VideoWriter, open_media, write_image
 
 MODEL = "dv4x8x8-tiny"
@@ -309,6 +309,80 @@ def test_two_runs_on_one_output_are_refused(clips: Path, tmp_path: Path, kind: s
     output = str(tmp_path / "out") if kind == "folder" else "memory://busy/tokens"
     with storage_at(output).held(), pytest.raises(InputError, match="another run is writing"):
         tokenize([str(clips)], output, MODEL, options=SMALL)
+
+
+def test_a_run_killed_at_its_first_manifest_goes_on(made: Path, clips: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / ".manifest.json.00000000-1-00000000.part").write_text("{")
+    assert tokenize([str(clips)], str(output), MODEL, options=SMALL).complete
+
+
+def test_files_that_go_while_they_are_listed_hide_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stays").write_text("here")
+    scan = os.scandir
+
+    class Gone:
+        name = ".gone.part"
+
+        def is_file(self) -> bool:
+            return True
+
+        def stat(self) -> os.stat_result:
+            raise FileNotFoundError
+
+    @contextmanager
+    def racing(path):  # type: ignore[no-untyped-def]
+        with scan(path) as entries:
+            yield [Gone(), *entries]
+
+    storage = storage_at(tmp_path)
+    monkeypatch.setattr(os, "scandir", racing)
+    assert storage.sizes("") == {"stays": 4}
+
+
+def test_errors_of_an_object_stores_own_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cosmotok.dataset import storage as module
+
+    monkeypatch.setattr(module, "WAITS", (0.0, 0.0))
+    tries = []
+
+    def action() -> str:
+        tries.append(1)
+        if len(tries) < 3:
+            raise RuntimeError("Could not connect to the endpoint")  # as those of botocore, no OSError
+        return "answer"
+
+    assert storage_at("memory://lost/tokens").patiently(action) == "answer"
+    with pytest.raises(SourceLostError, match="does not answer"):
+        storage_at("memory://lost/tokens").patiently(lambda: {}["never"])
+
+
+def test_a_source_whose_name_is_no_unicode(clips: Path, tmp_path: Path) -> None:
+    import shutil
+
+    name = os.fsencode(tmp_path) + b"/\xff.png"
+    try:
+        shutil.copy(os.fsencode(clips / "photo.png"), name)
+    except OSError:
+        pytest.skip("file names here are Unicode")
+    manifest = tokenize([os.fsdecode(name)], str(tmp_path / "out"), MODEL, options=SMALL)
+    assert manifest.counts.rows == 1 and manifest.sources[0].endswith("\\xff.png")
+
+
+def test_another_dtype_is_refused() -> None:
+    with pytest.raises(InputError, match="dtype 'banana': expected one of float32"):
+        Options(dtype="banana")
+
+
+def test_status_of_a_data_set_at_a_url(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from cosmotok.cli.app import command
+
+    url = "memory://told/tokens"
+    for name in content(made):
+        storage_at(url).write(name, (made / name).read_bytes())
+    command(lambda given: None)(["tokenize", "--status", url, "--json"], prog_name="cosmotok", standalone_mode=False)
+    assert json.loads(capsys.readouterr().out)["shards_done"] == 3
 
 
 def test_status_of_a_run_from_outside(made: Path, clips: Path, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def tokenize(
         str | None, typer.Option(help="Inputs that changed or vanished: keep their tokens, or renew their shards.")
     ] = None,
     most_quarantined: Annotated[float, typer.Option(help="Stop past this share of broken inputs.")] = 0.1,
-    status: Annotated[Path | None, typer.Option(help="Only report how far the data set in this folder is.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only report how far the data set in this folder is.")] = None,
     json: Json = False,
 ) -> None:
     """Encode whole collections to a data set of tokens to train on; run again to continue."""
@@ -94,7 +94,7 @@ def tokenize(
     from cosmotok.errors import InputError
 
     if status is not None:
-        show(status_of(str(status)), json)
+        show(status_of(status), json)
         return
     if not sources or output is None:
         raise InputError("tokenize: expected sources and an output, as in: cosmotok tokenize clips/ -o tokens/")

@@ -14,6 +14,9 @@ from cosmotok.foreign import one_line
 
 __all__ = ["Options", "differences"]
 
+DTYPES = ("float32", "bfloat16", "float16")
+"""That models compute in."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -41,6 +44,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.latent_dtype not in LATENT_DTYPES:
             raise InputError(f"latent dtype {self.latent_dtype!r}: expected one of {', '.join(LATENT_DTYPES)}")
+        if self.dtype not in DTYPES:
+            raise InputError(f"dtype {self.dtype!r}: expected one of {', '.join(DTYPES)}")
         for name in ("batch", "max_pixels", "shard_inputs", "shard_bytes"):
             if type(getattr(self, name)) is not int or getattr(self, name) < 1:
                 raise InputError(

@@ -18,6 +18,7 @@ from cosmotok.dataset.reading.shards import read_manifest
 from cosmotok.dataset.records import Record, finished, forget, statistics_of
 from cosmotok.dataset.sources import Source
 from cosmotok.dataset.sources.find import find_sources
+from cosmotok.dataset.sources.names import key_of
 from cosmotok.dataset.storage import Storage, storage_at
 from cosmotok.dataset.worker import Job, Step, load
 from cosmotok.errors import InputError
@@ -116,7 +117,7 @@ def tokenize(
         spec=tokenizer.spec,
         latent_dtype=options.latent_dtype,
         options=options.record(),
-        sources=tuple(sources),
+        sources=tuple(map(key_of, sources)),
         signals=signals_of(found),
     )
     if there is not None:
@@ -132,7 +133,7 @@ def tokenize(
         before = sum((record.counts for record in records.values()), Counts())
         planned(Planned(plan.inputs(tasks), before.planned, changes))
         left = [task for task in tasks if task.name not in records]
-        base = replace(there or fresh, sources=tuple(dict.fromkeys([*(there or fresh).sources, *sources])))
+        base = replace(there or fresh, sources=tuple(dict.fromkeys([*(there or fresh).sources, *fresh.sources])))
         job = Job(
             *(output, model, tokenizer.fingerprint, tokenizer.spec, options, device),
             sources={part.number: sources_of(part.sources, sources, found) for part in plan.parts},
@@ -281,9 +282,10 @@ def manifest_of(storage: Storage) -> Manifest | None:
     Raises:
         InputError: where something else is.
     """
-    names = storage.sizes("")
+    names = set(storage.sizes(""))
     if MANIFEST in names:
         return read_manifest(storage)
+    names = {name for name in names if not name.startswith(".")}  # what a killed run left of its first manifest
     if names:
         raise InputError(
             f"{storage.name}: holds other files, such as {sorted(names)[0]}, and no data set; choose a new folder"

@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from cosmotok.errors import InputError, MediaError, SourceLostError
+import pyarrow as pa
+
+from cosmotok.errors import CosmotokError, InputError, MediaError, SourceLostError
 from cosmotok.foreign import check_regular_file, one_line
 from cosmotok.paths import as_path
 from cosmotok.writing import output_file
@@ -82,8 +84,13 @@ class LocalStorage(Storage):
 
     def sizes(self, folder: str) -> dict[str, int]:
         try:
+            found = {}
             with os.scandir(self.folder / folder) as entries:
-                return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):  # of a run under way, gone since it was listed
+                        if entry.is_file():
+                            found[entry.name] = entry.stat().st_size
+            return found
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except OSError as error:
@@ -209,7 +216,7 @@ class RemoteStorage(Storage):
 
         def tell() -> None:
             while not done.wait(ALIVE):
-                with contextlib.suppress(OSError, SourceLostError):
+                with contextlib.suppress(CosmotokError, OSError):
                     self.write(lock, f"{self._mark} {time.time()}".encode())
 
         self.write(lock, f"{self._mark} {time.time()}".encode())
@@ -229,11 +236,11 @@ class RemoteStorage(Storage):
         for wait in (*WAITS, None):
             try:
                 return action()
-            except (FileNotFoundError, SourceLostError):
+            except (FileNotFoundError, CosmotokError, pa.ArrowException):
                 raise
             except PermissionError as error:
                 raise InputError(f"{self.name}: not allowed ({one_line(error, 120)}); check the credentials") from None
-            except OSError as error:
+            except Exception as error:  # every file system has errors of its own
                 if wait is None:
                     raise SourceLostError(
                         f"{self.name}: does not answer ({one_line(error, 120)}); run the same command again to go on"
