@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,13 +32,16 @@ from cosmotok.dataset.engines import Processes, RayEngine
 from cosmotok.dataset.hashing import hashes
 from cosmotok.dataset.manifest import Manifest
 from cosmotok.dataset.options import Options
-from cosmotok.dataset.run import TooManyBrokenError, status, tokenize
-from cosmotok.dataset.schema import unpack
+from cosmotok.dataset.plan import Task
+from cosmotok.dataset.run import RUNNING, TooManyBrokenError, status, tokenize
+from cosmotok.dataset.schema import pack, unpack
 from cosmotok.dataset.shaping import Shaping
 from cosmotok.dataset.sources import Entry, Opened, Source, in_batches
 from cosmotok.dataset.storage import storage_at
+from cosmotok.dataset.worker import Step
 from cosmotok.errors import InputError, SourceLostError
 from cosmotok.media import VideoWriter, open_media, write_image
+from cosmotok.processes import CallError
 
 MODEL = "dv4x8x8-tiny"
 SMALL = Options(shaping=Shaping(size=(64, 48), segment=9), shard_inputs=2)
@@ -398,6 +402,62 @@ def test_status_of_a_run_from_outside(made: Path, clips: Path, tmp_path: Path) -
 
 
 # Broken inputs -----------------------------------------------------------------------------------------------------
+
+
+def test_the_time_that_is_left_goes_by_inputs_of_this_run(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made, tmp_path / "out")
+    place, planned = storage_at(str(tmp_path / "out")), status(str(made)).planned
+    note = {"time": time.time(), "seconds": 30, "before": planned - 4, "inputs": 3, "frames": 60, "tokens": 90}
+    place.write(RUNNING, json.dumps(note).encode())
+    found = status(str(tmp_path / "out"))
+    assert found.running and found.seconds_left == 10 and found.frames_per_second == 2
+    for damaged in (b"", b"[1]", b"{}", json.dumps(note | {"time": "now"}).encode(), json.dumps(note)[:-9].encode()):
+        place.write(RUNNING, damaged)
+        assert not status(str(tmp_path / "out")).running
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_latents_that_are_no_numbers_are_refused(dtype: str) -> None:
+    spec = Tokenizer.from_pretrained("cv4x8x8-tiny").spec
+    latents = torch.zeros(16, 1, 2, 3)
+    latents[3, 0, 1, 1] = float("inf")
+    with pytest.raises(InputError, match="infinite"):
+        pack(latents, spec, dtype)  # type: ignore[arg-type]
+
+
+def test_workers_that_cannot_begin_again_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the first one got to an input, that input is not to blame."""
+    made = []
+
+    class Dying:
+        """Tells of an input, if it is the first, and dies."""
+
+        is_alive = False
+
+        def __init__(self, *_: object, **__: object) -> None:
+            self.connection, self.told = object(), bool(made)
+            made.append(self)
+
+        def __enter__(self) -> Dying:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def begin(self, *_: object) -> None:
+            pass
+
+        def receive(self) -> tuple[bool, Step]:
+            if self.told:
+                raise CallError("exit code -9")
+            self.told = True
+            return False, Step(key="a.mp4")
+
+    monkeypatch.setattr("cosmotok.dataset.engines.local.Remote", Dying)
+    monkeypatch.setattr("cosmotok.dataset.engines.local.wait", lambda connections: connections)
+    with pytest.raises(CallError, match="before it read anything"):
+        list(Processes(1).run(None, [Task(0, 0)], None, lambda step: None))  # type: ignore[arg-type]
+    assert len(made) == 2
 
 
 def test_broken_inputs_are_quarantined_and_too_many_stop_the_run(clips: Path, tmp_path: Path) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from cosmotok.dataset.engines import Engine, InProcess
 from cosmotok.dataset.manifest import MANIFEST, Counts, Manifest
@@ -21,7 +21,7 @@ from cosmotok.dataset.sources.find import find_sources
 from cosmotok.dataset.sources.names import key_of
 from cosmotok.dataset.storage import Storage, storage_at
 from cosmotok.dataset.worker import Job, Step, load
-from cosmotok.errors import InputError
+from cosmotok.errors import CosmotokError, InputError
 from cosmotok.interface import BaseTokenizer
 
 __all__ = ["Planned", "Status", "TooManyBrokenError", "status", "tokenize"]
@@ -29,6 +29,7 @@ __all__ = ["Planned", "Status", "TooManyBrokenError", "status", "tokenize"]
 QUARANTINE, RUNNING = "quarantine.jsonl", ".plan/running.json"
 EVERY = 2.0
 """Seconds between notes of a run on itself."""
+NOTED = {"time", "seconds", "before", "inputs", "frames", "tokens"}
 SHOWN_DEAD = 30.0
 """Seconds without a note, after which a run counts as ended."""
 ENOUGH = 10
@@ -154,7 +155,8 @@ class Run:
     ) -> None:
         self.storage, self.base, self.tasks, self.records, self.most = storage, base, tasks, records, most
         self._counts = sum((record.counts for record in records.values()), Counts())
-        self._begin = self._told = time.monotonic()
+        self._before = self._counts.done + self._counts.quarantined
+        self._begin = time.monotonic()
         self._step = Step()
 
     def make(
@@ -170,17 +172,13 @@ class Run:
         def count(step: Step) -> None:
             mine = self._step
             self._step = Step(mine.inputs + step.inputs, mine.frames + step.frames, mine.tokens + step.tokens)
-            self._tell()
             advance(step)
 
-        try:
-            with closing(engine.run(job, left, tokenizer, count)) as done:
-                for record in done:
-                    self.records[record.task] = record
-                    self._counts += record.counts
-                    self._judge()
-        finally:
-            self.storage.remove(RUNNING)
+        with self._told(), closing(engine.run(job, left, tokenizer, count)) as done:
+            for record in done:
+                self.records[record.task] = record
+                self._counts += record.counts
+                self._judge()
 
     def _judge(self) -> None:
         counts = self._counts
@@ -192,14 +190,26 @@ class Run:
                 f"than {self.most:.0%}; {QUARANTINE} there says why, and --most-quarantined allows more"
             )
 
-    def _tell(self) -> None:
-        """Leaves a note for whoever asks how it goes."""
-        now = time.monotonic()
-        if now - self._told < EVERY:
-            return
-        self._told = now
-        note = {"time": time.time(), "seconds": now - self._begin, **self._step._asdict()}
-        self.storage.write(RUNNING, json.dumps(note).encode())
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Leaves a note for whoever asks how it goes, every few seconds, whatever the run is at."""
+        ended = threading.Event()
+
+        def tell() -> None:
+            while not ended.wait(EVERY):
+                seconds = time.monotonic() - self._begin
+                note = {"time": time.time(), "seconds": seconds, "before": self._before, **self._step._asdict()}
+                with suppress(CosmotokError, OSError):  # it is a note only
+                    self.storage.write(RUNNING, json.dumps(note).encode())
+
+        teller = threading.Thread(target=tell, daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            teller.join()
+            self.storage.remove(RUNNING)
 
     def _quarantine(self) -> None:
         bad = [each for task in self.tasks if task.name in self.records for each in self.records[task.name].quarantined]
@@ -257,7 +267,7 @@ def status(output: str) -> Status:
     if note is None:
         return found
     seconds = max(note["seconds"], 1e-6)
-    left = found.planned - found.done - found.quarantined
+    left = max(0, found.planned - note["before"] - note["inputs"])
     return replace(
         found,
         running=True,
@@ -267,13 +277,13 @@ def status(output: str) -> Status:
     )
 
 
-def running(storage: Storage) -> dict[str, Any] | None:
+def running(storage: Storage) -> dict[str, float] | None:
     """The note of a run that lives."""
     try:
-        note: dict[str, Any] = json.loads(storage.read(RUNNING))
-    except ValueError:  # none, or none that can be read: InputError is a ValueError too
+        note = {name: float(value) for name, value in json.loads(storage.read(RUNNING)).items() if name in NOTED}
+    except (ValueError, TypeError, AttributeError):  # none, or a damaged one: InputError is a ValueError too
         return None
-    return note if time.time() - note["time"] < SHOWN_DEAD else None
+    return note if note.keys() == NOTED and time.time() - note["time"] < SHOWN_DEAD else None
 
 
 def manifest_of(storage: Storage) -> Manifest | None:

@@ -85,6 +85,8 @@ def pack(tokens: Tensor, spec: TokenizerSpec, dtype: LatentDtype) -> dict[str, o
     if spec.is_discrete:
         return {"indices": tokens.cpu().numpy().astype(index_dtype(spec)).ravel(), **grid}
     latents = tokens.float().cpu()
+    if not bool(torch.isfinite(latents).all()):
+        raise InputError("latents: some are infinite or no numbers; compute in another dtype, such as float32")
     if dtype != "int8":
         stored = latents.to(getattr(torch, dtype)).contiguous()
         if not bool(torch.isfinite(stored).all()):

@@ -75,6 +75,7 @@ class Processes(Engine):
             def begin(remote: Remote) -> None:
                 if waiting:
                     trial = busy[remote] = waiting.popleft()
+                    trial.last = ""
                     remote.begin("make", trial.task, trial.doomed(), trial.careful)
 
             for _ in range(min(self.workers, len(tasks))):
