@@ -126,6 +126,8 @@ class BaseTokenizer(ABC):
             InputError: for a wrong rank, dtype, range or size.
         """
         check_tensor("tokens", tokens)
+        if out is not None:
+            check_tensor("out", out)
         spec, axis = self.spec, self.spec.time_axis
         if tokens.ndim == axis + 2:
             whole = spec.size((1, tokens.shape[-2], tokens.shape[-1]))[1:] if size is None else size

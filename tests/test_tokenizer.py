@@ -27,7 +27,7 @@ from small import (
 
 import cosmotok.tokenizer
 from cosmotok import Tokenizer
-from cosmotok.errors import CheckpointError, CosmotokError, UnknownModelError
+from cosmotok.errors import CheckpointError, CosmotokError, InputError, UnknownModelError
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
 few_kinds = pytest.mark.parametrize("kind", FEW_KINDS)
@@ -458,3 +458,16 @@ def test_the_helper_makes_lively_tokens():
         tokenizer = fresh(kind)
         randomise(tokenizer.network, seed=3)
         assert len(tokenizer.encode(clip(9, 48, 48)).unique()) > 5
+
+
+@pytest.mark.parametrize(
+    ("out", "word"),
+    [
+        (torch.nested.nested_tensor([torch.zeros(3), torch.zeros(4)], layout=torch.jagged), "nested"),
+        (torch.empty(1, 3, 1, 16, 16, device="meta"), "meta"),
+    ],
+)
+def test_an_output_without_plain_values_is_refused(out, word):
+    tokenizer = Tokenizer.from_pretrained("ci8x8-tiny")
+    with pytest.raises(InputError, match=f"^out: .*{word}"):
+        tokenizer.decode(torch.zeros(1, 16, 1, 2, 2), out=out)
