@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cosmotok.cli.app import app
-from cosmotok.cli.options import Device, Dtype, Fit, Json, device_of, dtype_of, listed, progress
+from cosmotok.cli.options import Device, Dtype, Fit, Json, device_of, dtype_of, files_of, listed, progress
 from cosmotok.errors import CosmotokError, InputError
 from cosmotok.foreign import one_line
 from cosmotok.language import translate as _
@@ -63,7 +63,7 @@ def benchmark(
     if output is not None:
         require_folder(output, output.parent)
     for written in filter(None, (plot, output)):
-        spare(written, *(name.partition("@")[0].removeprefix("diffusers:") for name in names), fit)
+        spare(written, *(files_of(name.partition("@")[0].removeprefix("diffusers:")) for name in names), fit)
     place = device_of(device)
     steps = len(names) * len(sizes) * len(lengths) * (1 + max(0, rounds))
     with progress(_("measuring"), steps, _("steps")) as bar:

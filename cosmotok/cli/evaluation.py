@@ -10,6 +10,7 @@ import typer
 
 from cosmotok.cli.app import app
 from cosmotok.cli.options import Device, Json, Size, device_of, listed, progress, size_of
+from cosmotok.defaults import DTYPES
 from cosmotok.errors import CosmotokError, InputError
 from cosmotok.language import translate as _
 from cosmotok.printing import print_json, say
@@ -143,7 +144,7 @@ def measure(names: list[str], data: Path, fit: Path | None, dtype: str, options:
     from cosmotok.evaluation.run import compare as compare_contestants
     from cosmotok.media import find_media
 
-    if dtype not in ("float32", "bfloat16", "float16"):
+    if dtype not in DTYPES:
         raise InputError(f"--dtype {dtype}: expected float32, bfloat16 or float16")
     files = find_media(data)
     span = options.span

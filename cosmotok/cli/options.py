@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cosmotok.defaults import ATTENTION_CONTEXT
+from cosmotok.defaults import ATTENTION_CONTEXT, DTYPES
 from cosmotok.language import translate as _
 from cosmotok.paths import as_path
 
@@ -92,10 +92,11 @@ def dtype_of(name: str, device: str) -> torch.dtype:
 
     from cosmotok.errors import InputError
 
-    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in {*dtypes, "auto"}:
-        raise InputError(f"--dtype {name}: expected {', '.join(dtypes)} or auto")
-    return dtypes.get(name, torch.bfloat16 if device.startswith("cuda") else torch.float32)
+    if name not in {*DTYPES, "auto"}:
+        raise InputError(f"--dtype {name}: expected {', '.join(DTYPES)} or auto")
+    if name == "auto":
+        return torch.bfloat16 if device.startswith("cuda") else torch.float32
+    return getattr(torch, name)
 
 
 def device_of(name: str) -> str:

@@ -8,14 +8,11 @@ from typing import Any
 
 from cosmotok.dataset.schema import LATENT_DTYPES, LatentDtype
 from cosmotok.dataset.shaping import Shaping
-from cosmotok.defaults import ATTENTION_CONTEXT, MAX_PIXELS
+from cosmotok.defaults import ATTENTION_CONTEXT, DTYPES, MAX_PIXELS
 from cosmotok.errors import InputError
 from cosmotok.foreign import one_line
 
 __all__ = ["Options", "differences"]
-
-DTYPES = ("float32", "bfloat16", "float16")
-"""That models compute in."""
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cosmotok.dataset.engines import Engine, InProcess
+from cosmotok.dataset.heartbeat import heartbeat
 from cosmotok.dataset.manifest import MANIFEST, Counts, Manifest
 from cosmotok.dataset.options import Options, differences
 from cosmotok.dataset.plan import Changes, Plan, Task
@@ -21,7 +21,7 @@ from cosmotok.dataset.sources.find import find_sources
 from cosmotok.dataset.sources.names import key_of
 from cosmotok.dataset.storage import Storage, storage_at
 from cosmotok.dataset.worker import Job, Step, load
-from cosmotok.errors import CosmotokError, InputError
+from cosmotok.errors import InputError
 from cosmotok.interface import BaseTokenizer
 
 __all__ = ["Planned", "Status", "TooManyBrokenError", "status", "tokenize"]
@@ -174,11 +174,14 @@ class Run:
             self._step = Step(mine.inputs + step.inputs, mine.frames + step.frames, mine.tokens + step.tokens)
             advance(step)
 
-        with self._told(), closing(engine.run(job, left, tokenizer, count)) as done:
-            for record in done:
-                self.records[record.task] = record
-                self._counts += record.counts
-                self._judge()
+        try:
+            with heartbeat(self._tell, EVERY), closing(engine.run(job, left, tokenizer, count)) as done:
+                for record in done:
+                    self.records[record.task] = record
+                    self._counts += record.counts
+                    self._judge()
+        finally:
+            self.storage.remove(RUNNING)
 
     def _judge(self) -> None:
         counts = self._counts
@@ -190,26 +193,11 @@ class Run:
                 f"than {self.most:.0%}; {QUARANTINE} there says why, and --most-quarantined allows more"
             )
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Leaves a note for whoever asks how it goes, every few seconds, whatever the run is at."""
-        ended = threading.Event()
-
-        def tell() -> None:
-            while not ended.wait(EVERY):
-                seconds = time.monotonic() - self._begin
-                note = {"time": time.time(), "seconds": seconds, "before": self._before, **self._step._asdict()}
-                with suppress(CosmotokError, OSError):  # it is a note only
-                    self.storage.write(RUNNING, json.dumps(note).encode())
-
-        teller = threading.Thread(target=tell, daemon=True)
-        teller.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            teller.join()
-            self.storage.remove(RUNNING)
+    def _tell(self) -> None:
+        """Leaves a note for whoever asks how it goes."""
+        seconds = time.monotonic() - self._begin
+        note = {"time": time.time(), "seconds": seconds, "before": self._before, **self._step._asdict()}
+        self.storage.write(RUNNING, json.dumps(note).encode())
 
     def _quarantine(self) -> None:
         bad = [each for task in self.tasks if task.name in self.records for each in self.records[task.name].quarantined]

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 
+from cosmotok.dataset.heartbeat import heartbeat
 from cosmotok.errors import CosmotokError, InputError, MediaError, SourceLostError
 from cosmotok.foreign import check_regular_file, one_line
 from cosmotok.paths import as_path
@@ -206,29 +207,22 @@ class RemoteStorage(Storage):
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """By a file that says, every few seconds, that its run is there still."""
-        import threading
-
-        lock, done = ".plan/lock", threading.Event()
+        lock = ".plan/lock"
         if "lock" in self.sizes(".plan"):
             before = self.read(lock)
             if time.time() - float(before.split()[1]) < STALE:
                 raise busy_error(self.name)
 
         def tell() -> None:
-            while not done.wait(ALIVE):
-                with contextlib.suppress(CosmotokError, OSError):
-                    self.write(lock, f"{self._mark} {time.time()}".encode())
+            self.write(lock, f"{self._mark} {time.time()}".encode())
 
-        self.write(lock, f"{self._mark} {time.time()}".encode())
-        teller = threading.Thread(target=tell, daemon=True)
-        teller.start()
+        tell()
         try:
-            if not self.read(lock).startswith(self._mark.encode()):  # two began at once
-                raise busy_error(self.name)
-            yield
+            with heartbeat(tell, ALIVE):
+                if not self.read(lock).startswith(self._mark.encode()):  # two began at once
+                    raise busy_error(self.name)
+                yield
         finally:
-            done.set()
-            teller.join()
             if self.read(lock).startswith(self._mark.encode()):
                 self.remove(lock)
 

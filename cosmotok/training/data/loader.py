@@ -7,60 +7,27 @@ import hashlib
 import signal
 import sys
 import threading
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from cosmotok.errors import CosmotokError, InputError, MediaError
 from cosmotok.media import open_media
 
 from .cache import ClipCache
 from .clips import ClipReader
-from .motion import moving_clip, photos_needed
-from .options import DataOptions, MotionOptions, bucket_sizes
-from .plan import Draw, Plan
+from .maker import ORDER, STREAMS, Batch, Failure, Made, Maker, Use
+from .options import DataOptions, bucket_sizes
+from .plan import Plan
 from .sources import Item, find_items
 
 __all__ = ["Batch", "TrainingData"]
 
-_TRIES = 20  # files in place of one that cannot be read
 _AHEAD = 4  # batches that each worker prepares in advance
 _SHOWN = 3
-_ORDER, _CLIP, _PAST = 0, 1, 2  # what a random number is for
-_STREAMS = {"video": 0, "image": 1}
-
-
-STARTS = 0.3
-"""Share of the clip batches that begin their streams, where others have a past."""
-SKEW = 1.5
-"""Power of an evenly drawn number that the length of a past goes by."""
-
-
-@dataclass
-class Batch:
-    """What one rank trains on in one step.
-
-    pixels: uint8 (B, 3, T, H, W); T is 1 for images.
-    past: frames at the beginning of clips that stand for what a stream has seen before.
-    epoch: how often all files of this kind had been gone through before.
-    keys: the files, in the order of the batch.
-    broken: one line for each unreadable file met for the first time.
-    """
-
-    pixels: Tensor
-    kind: Literal["video", "image"]
-    step: int
-    epoch: int
-    keys: list[str]
-    broken: list[str]
-    past: int = 0
 
 
 class TrainingData:
@@ -120,7 +87,7 @@ class TrainingData:
                     "them move, data.image_every=1 to train on them as they are, or add videos"
                 )
             self._image_every = 1
-        uses: dict[str, _Use] = {}
+        uses: dict[str, Use] = {}
         if self._image_every != 1:
             uses["video"] = self._use("video", videos if len(videos) else pictures, sizes, frames, clips, seed)
         if self._image_every != 0:
@@ -129,7 +96,7 @@ class TrainingData:
         """So many steps see every video, or where only images are used every image."""
         cache = ClipCache(len(self.items), options.cache, parts=max(1, options.workers))
         reader = ClipReader(options, self.items, cache)
-        self._maker = _Maker(
+        self._maker = Maker(
             self.items,
             reader,
             uses,
@@ -146,7 +113,7 @@ class TrainingData:
 
     def _use(
         self, kind: str, chosen: np.ndarray, sizes: list[tuple[int, int]], frames: int, batch: int, seed: int
-    ) -> _Use:
+    ) -> Use:
         name = self.option + {"video": "clips", "image": "images"}[kind]
         if batch < 1 or batch % self.world:
             raise InputError(
@@ -159,8 +126,8 @@ class TrainingData:
             )
         groups = _grouped(self.items, chosen, sizes)
         pairs = [(group, size) for group, size in zip(groups, sizes, strict=True) if len(group)]
-        plan = Plan([group for group, _ in pairs], batch, (seed, _ORDER, _STREAMS[kind], self.start_step))
-        return _Use(plan, [group for group, _ in pairs], [size for _, size in pairs], frames)
+        plan = Plan([group for group, _ in pairs], batch, (seed, ORDER, STREAMS[kind], self.start_step))
+        return Use(plan, [group for group, _ in pairs], [size for _, size in pairs], frames)
 
     @property
     def fingerprint(self) -> str:
@@ -178,7 +145,7 @@ class TrainingData:
         if start < self.start_step:
             raise InputError(f"start={start}: this data begins at step {self.start_step}")
         for made in self._made(start):
-            if isinstance(made, _Failure):
+            if isinstance(made, Failure):
                 made.raise_again()
             batch = made.batch
             for key, reason in made.broken.items():
@@ -188,7 +155,7 @@ class TrainingData:
             yield batch
             self._check_broken()
 
-    def _made(self, start: int) -> Iterator[_Made | _Failure]:
+    def _made(self, start: int) -> Iterator[Made | Failure]:
         workers = self.options.workers
         # Forked workers share the cache, and start at once; macOS's own libraries do not survive a fork. Their own
         # generator leaves the run's random numbers alone.
@@ -237,7 +204,7 @@ class TrainingData:
         )
 
 
-def _steps(uses: Mapping[str, _Use], image_every: int) -> int:
+def _steps(uses: Mapping[str, Use], image_every: int) -> int:
     if "video" not in uses:
         return uses["image"].batches_per_epoch
     batches = uses["video"].batches_per_epoch
@@ -261,139 +228,6 @@ def _aspect(item: Item) -> float:
             return media.info.width / media.info.height
     except MediaError:
         return 1.0  # it is found unreadable again, and reported, when its turn comes
-
-
-@dataclass
-class _Use:
-    """How files are made into batches of one kind: the size of the crop goes by the group."""
-
-    plan: Plan
-    groups: list[np.ndarray]
-    sizes: list[tuple[int, int]]
-    frames: int
-
-    @property
-    def batches_per_epoch(self) -> int:
-        return -(-sum(len(group) for group in self.groups) // self.plan.batch)
-
-
-@dataclass
-class _Made:
-    batch: Batch
-    broken: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class _Failure:
-    """An exception on its way from a worker, which would lose its class and its text."""
-
-    error: CosmotokError | None
-    trace: str
-
-    def raise_again(self) -> NoReturn:
-        if self.error is not None:
-            raise self.error
-        reason = self.trace.strip().splitlines()[-1]
-        raise CosmotokError(f"preparing data failed unexpectedly: {reason}") from RuntimeError(self.trace)
-
-
-@dataclass
-class _Maker(Dataset[Any]):
-    """From the number of a step to its batch: what workers run."""
-
-    items: list[Item]
-    reader: ClipReader
-    uses: Mapping[str, _Use]
-    stills: np.ndarray
-    """Numbers of the files that moving clips are made of."""
-    motion: MotionOptions
-    seed: int
-    rank: int
-    world: int
-    start_step: int
-    image_every: int
-    past: int
-    temporal_factor: int
-
-    def __getitem__(self, step: int) -> _Made | _Failure:
-        try:
-            return self._make(step)
-        except CosmotokError as error:
-            return _Failure(error, "")
-        except Exception:
-            return _Failure(None, traceback.format_exc())
-
-    def _make(self, step: int) -> _Made:
-        kind, number = self._kind(step - self.start_step)
-        use = self.uses[kind]
-        group, draws = use.plan[number]
-        share = len(draws) // self.world
-        mine = draws[self.rank * share : (self.rank + 1) * share]
-        broken: dict[str, str] = {}
-        keys, clips = [], []
-        past = self._past(step) if kind == "video" else 0
-        for draw in mine:
-            key, clip = self._read(kind, use, group, draw, past, broken)
-            keys.append(key)
-            clips.append(clip)
-        pixels = torch.from_numpy(np.ascontiguousarray(np.stack(clips).transpose(0, 4, 1, 2, 3)))
-        return _Made(Batch(pixels, kind, step, draws[0].epoch, keys, [], past), broken)
-
-    def _past(self, step: int) -> int:
-        """Frames that the stream of a step's clips has seen: none for some, else few more often than many."""
-        rng = np.random.default_rng([self.seed, _PAST, step])
-        groups = (self.past - 1) // self.temporal_factor
-        if self.past == 0 or rng.random() < STARTS:
-            return 0
-        return 1 + self.temporal_factor * round(groups * rng.random() ** SKEW)
-
-    def _kind(self, step: int) -> tuple[Literal["video", "image"], int]:
-        """What the batch of a step is of, and its number among those of its kind."""
-        images = step // self.image_every if self.image_every else 0
-        if self.image_every and step % self.image_every == self.image_every - 1:
-            return "image", images
-        return "video", step - images
-
-    def _read(
-        self, kind: str, use: _Use, group: int, draw: Draw, past: int, broken: dict[str, str]
-    ) -> tuple[str, np.ndarray]:
-        """The key and the clip (T, H, W, 3) of one draw, or of a file drawn in place of an unreadable one."""
-        frames, size = past + use.frames - (1 if past else 0), use.sizes[group]
-        # The start of the first epoch tells apart the parts of a run.
-        rng = np.random.default_rng([self.seed, _CLIP, _STREAMS[kind], self.start_step, draw.epoch, draw.file])
-        index = draw.file
-        moving = frames > 1 and (self.items[index].kind == "image" or rng.random() < self.motion.share)
-        if moving and self.items[index].kind == "video":
-            index = int(rng.choice(self.stills))
-        if not moving:
-            return self._readable(
-                index, use.groups[group], rng, broken, lambda n: self.reader.read(n, frames, size, rng, swing=past > 0)
-            )
-        others = rng.choice(self.stills, photos_needed(self.motion, rng) - 1)
-        photos = [
-            self._readable(int(n), self.stills, rng, broken, lambda number: self.reader.still(number, size, rng))
-            for n in (index, *others)
-        ]
-        clip = moving_clip([pixels for _, pixels in photos], frames, size, self.motion, rng, past=past)
-        return photos[0][0], clip
-
-    def _readable(
-        self,
-        index: int,
-        others: np.ndarray,
-        rng: np.random.Generator,
-        broken: dict[str, str],
-        read: Callable[[int], np.ndarray],
-    ) -> tuple[str, np.ndarray]:
-        """The key of the file `index`, or of one of `others` where it cannot be read, and what `read` makes of it."""
-        for _ in range(_TRIES):
-            item = self.items[index]
-            try:
-                return item.key, read(index)
-            except MediaError as error:
-                broken[item.key] = " ".join(str(error).split())
-                index = int(rng.choice(others))
-        raise InputError(f"data.train: {_TRIES} files in a row cannot be read; the last one: {broken[item.key]}")
 
 
 def _ignore_interrupts(_: int) -> None:
