@@ -21,6 +21,7 @@ from cosmotok.defaults import ATTENTION_CONTEXT, MAX_PIXELS
 from cosmotok.errors import InputError, TokenFileError
 from cosmotok.interface import BaseTokenizer, to_dtype
 from cosmotok.media import Frame, MediaInfo, MediaReader, VideoWriter, media_files, open_media, write_image
+from cosmotok.media.writer import CRF
 from cosmotok.metrics.quality import RunningQuality
 from cosmotok.overlap import Behind, ahead
 from cosmotok.spec import TokenizerSpec
@@ -254,8 +255,9 @@ class FrameSink:
         reader: MediaReader | None,
         together: Together | None,
         columns: int = 1,
+        crf: int = CRF,
     ) -> None:
-        self.path, self.info, self.reader, self.columns = path, info, reader, columns
+        self.path, self.info, self.reader, self.columns, self.crf = path, info, reader, columns, crf
         self.audio_from, self.together = audio_from, together
         self.writer: VideoWriter | None = None
 
@@ -279,6 +281,7 @@ class FrameSink:
                 width=self.info.width * self.columns,
                 height=self.info.height,
                 frame_rate=self.info.frame_rate or Fraction(24),
+                crf=self.crf,
                 audio_from=self.audio_from,
                 audio_start=start or Fraction(0),
                 together=self.together,

@@ -101,17 +101,7 @@ class Page:
     def inputs(self) -> list[Any]:
         words = self.word
         examples = [ASSETS / name for name in EXAMPLES if (ASSETS / name).is_file()]
-        kinds = ["image", "video"]
-        file = uploads_only(
-            gr.File(
-                value=str(examples[0]) if examples else None,
-                label=words("file"),
-                file_types=kinds,
-                type="filepath",
-                elem_id="file",
-                height=120,
-            )
-        )
+        file = self.upload("file", str(examples[0]) if examples else None)
         gr.Examples(
             [[str(path)] for path in examples],
             file,
@@ -131,6 +121,14 @@ class Page:
         frames = gr.Slider(1, most, value=min(33, most), step=1, label=words("frames"))
         return [file, camera, models, size, frames]
 
+    def upload(self, name: str, value: str | None = None) -> gr.File:
+        """A picture or video of the visitor's; at first the file `value`."""
+        kinds = ["image", "video"]
+        label = self.word(name)
+        return uploads_only(
+            gr.File(value=value, label=label, file_types=kinds, type="filepath", elem_id=name, height=120)
+        )
+
     def changes(self) -> list[Any]:
         words = self.word
         with gr.Row():
@@ -139,11 +137,7 @@ class Page:
             shifted = gr.Slider(0, 8, value=0, step=1, label=words("shifted"), min_width=220)
             bits = gr.Slider(1, AS_IT_IS, value=AS_IT_IS, step=1, label=words("bits"), min_width=220)
         with gr.Accordion(words("mix"), open=False, elem_id="mix"):
-            other = uploads_only(
-                gr.File(
-                    label=words("other"), file_types=["image", "video"], type="filepath", elem_id="other", height=120
-                )
-            )
+            other = self.upload("other")
             swapped = gr.Slider(0, 100, value=0, step=1, label=words("swapped"))
             begun = gr.Checkbox(label=words("begun"))
             gr.Markdown(words("painted"))

@@ -27,6 +27,10 @@ from .stills import is_picture
 __all__ = ["VideoWriter"]
 
 
+CRF = 14
+"""Of videos, unless told otherwise."""
+
+
 class VideoWriter:
     """Writes frames as a video: H.264 (.mp4 .m4v .mov .mkv), VP9 (.webm) or GIF, by the suffix of `path`.
 
@@ -67,7 +71,7 @@ class VideoWriter:
         frame_rate: Fraction | float,
         audio_from: str | Path | None = None,
         audio_start: Fraction | float = Fraction(0),
-        crf: int = 14,
+        crf: int = CRF,
         overwrite: bool = True,
         together: Together | None = None,
     ) -> None:
