@@ -1,7 +1,7 @@
-"""Measures `cosmotok tokenize`, as ratios within one run, and planning of ten million inputs.
+"""Measures `cosmotok tokenize`, as ratios within one run, and planning of ten million inputs: figures of docs/scale.md.
 
-python benchmarks/dataset.py            # a few minutes; machines without other work
-python benchmarks/dataset.py --inputs 1_000_000
+python benchmarks/dataset.py            # ten minutes; machines without other work
+python benchmarks/dataset.py --inputs 1_000_000 --no-write
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pages import DOCS, replace_between
 
 from cosmotok import Tokenizer
 from cosmotok.dataset.engines import Processes, RayEngine
@@ -28,9 +29,12 @@ from cosmotok.dataset.sources.find import find_sources
 from cosmotok.dataset.storage import storage_at
 from cosmotok.media import VideoWriter, open_media
 
-SIDE, SEGMENT, CLIPS, FRAMES = 256, 17, 24, 68
-"""Of the clips that rates are measured on."""
-ROUNDS = 3
+SIDE, SEGMENT, CLIPS, FRAMES = 256, 17, 24, 272
+"""Of the clips that rates are measured on: half a minute for a model of 200 frames/s, so that the start of a run, a
+few seconds, weighs little."""
+ROUNDS = 2
+SWING = 128
+"""Pixels that a picture moves, there and back."""
 
 
 def write_clips(folder: Path) -> None:
@@ -38,11 +42,13 @@ def write_clips(folder: Path) -> None:
     folder.mkdir()
     for seed in range(CLIPS):
         rng = np.random.default_rng(seed)
-        small = rng.integers(0, 255, (SIDE // 8 + 16, SIDE // 8 + 16, 3), np.uint8)
+        side = (SIDE + SWING) // 8
+        small = rng.integers(0, 255, (side, side, 3), np.uint8)
         picture = np.kron(small, np.ones((8, 8, 1), np.uint8))
         with VideoWriter(folder / f"{seed:02}.mp4", width=SIDE, height=SIDE, frame_rate=Fraction(24)) as writer:
             for number in range(FRAMES):
-                writer.write(picture[number : number + SIDE, number : number + SIDE])
+                at = SWING - abs(number % (2 * SWING) - SWING)
+                writer.write(picture[at : at + SIDE, at : at + SIDE])
 
 
 def seconds(run: object) -> float:
@@ -51,8 +57,8 @@ def seconds(run: object) -> float:
     return time.monotonic() - begin
 
 
-def rates(folder: Path, model: str) -> None:
-    """How fast clips become rows, against the model alone and the decoder alone."""
+def rates(folder: Path, model: str) -> dict[str, str]:
+    """How fast clips become rows, against the model alone, or the decoder where that is the slower one."""
     clips = folder / "clips"
     write_clips(clips)
     frames = CLIPS * FRAMES
@@ -93,10 +99,14 @@ def rates(folder: Path, model: str) -> None:
             found.setdefault(name, []).append(frames / seconds(case))
     best = {name: max(values) for name, values in found.items()}
     for name, rate in best.items():
-        print(f"{name}: {rate:.0f} frames/s")
-    print(f"end to end, of the model's own rate: {best['this process'] / best['model alone']:.0%}")
-    print(f"2 workers over 1: {best['2 workers, 1 thread each'] / best['1 worker, 1 thread']:.2f}")
-    print(f"Ray over 2 workers: {best['Ray, 2 workers'] / best['2 workers, 1 thread each']:.2f} (its start included)")
+        print(f"{name}: {rate:.0f} frames/s", flush=True)
+    limit = min(best["model alone"], best["decoding alone"])
+    two = best["2 workers, 1 thread each"]
+    return {
+        "one process, of the model's own rate": f"{best['this process'] / limit:.0%}",
+        "two local workers over one, a thread each": f"{two / best['1 worker, 1 thread']:.2f}",
+        "two workers of Ray over two local ones": f"{best['Ray, 2 workers'] / two:.2f}",
+    }
 
 
 def write_list(path: Path, inputs: int, size: int) -> None:
@@ -107,13 +117,15 @@ def write_list(path: Path, inputs: int, size: int) -> None:
             file.write(f"clips/{number // 1000:06}/{number:09}.mp4,{size + number % 977},v1,clip {number}\n")
 
 
-def plan(folder: Path, inputs: int) -> None:
+def plan(folder: Path, inputs: int) -> dict[str, str]:
     """Plans a list of so many inputs, and goes on with it, each in a process of its own."""
     listed = folder / "list.csv"
     write_list(listed, inputs, 3_000_000)
+    found = {}
     for what in ("planning", "going on"):
-        print(f"{what}, {inputs:,} inputs: ", end="", flush=True)
-        subprocess.run([sys.executable, __file__, "--plan-once", str(listed), str(folder / "planned")], check=True)
+        command = [sys.executable, __file__, "--plan-once", str(listed), str(folder / "planned")]
+        found[f"{what}, {inputs:,} inputs"] = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return {what: text.strip() for what, text in found.items()}
 
 
 def plan_once(listed: str, output: str) -> None:
@@ -121,23 +133,29 @@ def plan_once(listed: str, output: str) -> None:
     storage = storage_at(output)
     made = Plan(storage)
     made.extend([listed], find_sources([listed]), Options(), None)
-    tasks = made.tasks()
+    made.tasks()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"{time.monotonic() - begin:.1f} s, {peak:.2f} GB at most, {len(tasks):,} shards")
+    print(f"{time.monotonic() - begin:.1f} s, {peak:.2f} GB")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="cv4x8x8-tiny")
     parser.add_argument("--inputs", type=int, default=10_000_000)
+    parser.add_argument("--no-write", action="store_true", help="only print")
     parser.add_argument("--plan-once", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.plan_once:
         plan_once(*given.plan_once)
         return
     with tempfile.TemporaryDirectory() as folder:
-        plan(Path(folder), given.inputs)
-        rates(Path(folder), given.model)
+        figures = plan(Path(folder), given.inputs) | rates(Path(folder), given.model)
+    rows = [f"| {what} | {figure} |" for what, figure in figures.items()]
+    table = "\n".join(["| what | figure |", "|---|---:|", *rows])
+    print(table)
+    if not given.no_write:
+        for page in ("scale.md", "scale.pt.md"):
+            replace_between(DOCS / page, "rates", table)
 
 
 if __name__ == "__main__":

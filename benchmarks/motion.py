@@ -1,4 +1,4 @@
-"""Measures the bundled video models on slow, fast and long clips, and writes the figures of docs/models.md anew.
+"""Measures the bundled video models on slow, fast and long clips: figures of docs/models.md and of the models' cards.
 
     python benchmarks/motion.py ../shared/data
 
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from pages import DOCS, replace_between
+from pages import DOCS, ROOT, replace_between
 
 from cosmotok.config import bundled_models
 from cosmotok.evaluation.find import find_contestants
@@ -73,24 +73,35 @@ def decibels(found: Comparison) -> dict[str, float]:
     return {model.name: model.videos.figures["psnr"].mean for model in found.models if model.videos}
 
 
-def motion_table(figures: dict[str, dict[str, float]]) -> str:
+def motion_table(figures: dict[str, dict[str, float]], names: Sequence[str]) -> str:
     """Of each model on each kind of clips, and in brackets what that is above the KLT."""
     lines = [f"| model | {' | '.join(figures)} |", "|---|" + "---:|" * len(figures)]
-    for name, transform in linear().items():
+    for name in names:
+        transform = linear()[name]
         cells = [f"{of_kind[name]:.2f} ({of_kind[name] - of_kind[transform]:+.2f})" for of_kind in figures.values()]
         lines.append(f"| `{name}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def places_table(found: Comparison) -> str:
-    """PSNR by place in the stream."""
-    shown = [model for model in found.models if model.videos]
+def places_table(found: Comparison, names: Sequence[str] | None = None) -> str:
+    """PSNR by place in the stream; of all models if no names are given."""
+    shown = [model for model in found.models if model.videos and (names is None or model.name in names)]
     places = list(shown[0].videos.places)  # type: ignore[union-attr]
     lines = [f"| model | {' | '.join(places)} |", "|---|" + "---:|" * len(places)]
     for model in shown:
         cells = [f"{model.videos.places[place].mean:.2f}" for place in places]  # type: ignore[union-attr]
         lines.append(f"| `{model.name}` | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def write_pages(figures: dict[str, dict[str, float]], long: Comparison) -> None:
+    """All models into the page of models, each with its KLT into its card."""
+    for page in (DOCS / "models.md", DOCS / "models.pt.md"):
+        replace_between(page, "motion", f"{motion_table(figures, models())}\n\n{places_table(long)}")
+    for name, transform in linear().items():
+        card = ROOT / "cosmotok" / "weights" / name / "README.md"
+        replace_between(card, "motion", f"{motion_table(figures, [name])}\n\n{places_table(long, [name, transform])}")
+    print("wrote docs/models.md, models.pt.md and the cards")
 
 
 def main() -> None:
@@ -118,9 +129,7 @@ def main() -> None:
         return
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(figures | {"long": decibels(long)}, indent=1) + "\n", encoding="utf-8")
-    for page in (DOCS / "models.md", DOCS / "models.pt.md"):
-        replace_between(page, "motion", f"{motion_table(figures)}\n\n{places_table(long)}")
-    print("wrote docs/models.md and models.pt.md")
+    write_pages(figures, long)
 
 
 def long_clips(source: Path, folder: Path) -> Path:

@@ -23,7 +23,7 @@ import safetensors
 import torch
 from torch import Tensor
 
-from cosmotok.checkpoint.fingerprint import ABSENT, same_weights
+from cosmotok.checkpoint.fingerprint import ABSENT, other_maker
 from cosmotok.errors import InputError, TokenFileError
 from cosmotok.foreign import check_regular_file, one_line, parse_fraction, parse_json, plain_text, whole_number
 from cosmotok.interface import BaseTokenizer
@@ -220,11 +220,9 @@ class StoredTokens(ABC):
     def check(self, tokenizer: BaseTokenizer) -> None:
         """Raises TokenFileError unless `tokenizer` made these tokens, and they are as many as the size says."""
         info, spec = self.info, tokenizer.spec
-        if not same_weights(info.fingerprint, tokenizer.fingerprint):
-            raise TokenFileError(
-                f"{self.label}: made by model {one_line(info.model)} with weights {info.fingerprint}, "
-                f"not by {spec.name!r} with weights {tokenizer.fingerprint}; pass the right one with --model"
-            )
+        wrong = other_maker(self.label, info.model, info.fingerprint, spec.name, tokenizer.fingerprint)
+        if wrong is not None:
+            raise TokenFileError(wrong)
         channels = () if spec.is_discrete else (spec.latent_channels,)
         expected = (*channels, *spec.grid(*info.size))
         name = "indices" if spec.is_discrete else "latents"

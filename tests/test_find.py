@@ -140,7 +140,7 @@ def test_tokens_of_one_half_are_decoded_by_the_other(published, tmp_path):
     assert pictures[0].shape == photo.shape
     assert np.array_equal(*pictures)
     small("cv8x8x8-shortcut").save_pretrained(wrong)
-    refused(lambda: run("decode", tokens, "-m", wrong), "made by model", error=CosmotokError)
+    refused(lambda: run("decode", tokens, "-m", wrong), "made by", error=CosmotokError)
 
 
 # Conversion -----------------------------------------------------------------------------------------------------------

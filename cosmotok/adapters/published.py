@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from cosmotok.config import TokenizerConfig
+from cosmotok.defaults import DTYPES
 from cosmotok.errors import InputError
 from cosmotok.tokenizer import Tokenizer
 
@@ -202,10 +203,9 @@ class ImageTokenizer(PublishedTokenizer):
 
 def dtype_of(name: str) -> torch.dtype:
     """The torch dtype called `name`."""
-    dtypes = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-    if name not in dtypes:
-        raise InputError(f"dtype={name!r}: expected one of {', '.join(dtypes)}")
-    return dtypes[name]
+    if name not in DTYPES:
+        raise InputError(f"dtype={name!r}: expected one of {', '.join(DTYPES)}")
+    return getattr(torch, name)
 
 
 def variant_of(config: Mapping[str, Any]) -> str:

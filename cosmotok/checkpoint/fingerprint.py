@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from cosmotok.checkpoint.contents import half_of
+from cosmotok.foreign import one_line
 from cosmotok.network import HALVES
 
-__all__ = ["ABSENT", "fingerprint", "same_weights"]
+__all__ = ["ABSENT", "fingerprint", "other_maker", "same_weights"]
 
 ABSENT = "00000000"
 """In place of the digits of a half that is not there."""
@@ -35,3 +36,19 @@ def same_weights(one: str, other: str) -> bool:
     """Whether two fingerprints may be of one model: they agree in every half that both have."""
     pairs = ((one[:8], other[:8]), (one[8:], other[8:]))
     return all(a == b or ABSENT in (a, b) for a, b in pairs)
+
+
+def other_maker(label: str, model: str, made_with: str, name: str, weights: str) -> str | None:
+    """What to say where tokens were not made by the model at hand, or None where they were.
+
+    Args:
+        label: of the tokens: a file or data set.
+        model, made_with: name and fingerprint of what made them.
+        name, weights: name and fingerprint of the model at hand.
+    """
+    if same_weights(made_with, weights):
+        return None
+    return (
+        f"{label}: made by {one_line(model)} with weights {made_with}, not by {name} with weights {weights}; "
+        "name the right one with --model"
+    )

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
-from cosmotok.checkpoint.fingerprint import same_weights
+from cosmotok.checkpoint.fingerprint import other_maker
 from cosmotok.dataset.manifest import Manifest
 from cosmotok.dataset.options import Options
 from cosmotok.dataset.plan import Plan, Task, entries_of, read_entries
@@ -46,11 +46,9 @@ class Reencoder:
     """
 
     def __init__(self, place: str, manifest: Manifest, tokenizer: BaseTokenizer) -> None:
-        if not same_weights(manifest.fingerprint, tokenizer.fingerprint):
-            raise InputError(
-                f"{place}: made by {manifest.model} with weights {manifest.fingerprint}, not by "
-                f"{tokenizer.spec.name} with weights {tokenizer.fingerprint}; name the right one with --model"
-            )
+        wrong = other_maker(place, manifest.model, manifest.fingerprint, tokenizer.spec.name, tokenizer.fingerprint)
+        if wrong is not None:
+            raise InputError(wrong)
         self.manifest, self.tokenizer = manifest, tokenizer
         self.options = Options.parse(manifest.options)
         self.place = place

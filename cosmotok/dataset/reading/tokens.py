@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from cosmotok.checkpoint.fingerprint import same_weights
+from cosmotok.checkpoint.fingerprint import other_maker
 from cosmotok.dataset.manifest import Manifest
 from cosmotok.dataset.reading.order import Share
 from cosmotok.dataset.reading.samples import Sample, Samples, collate, shape_of
@@ -105,12 +105,10 @@ class TokenDataset(IterableDataset[Sample]):
 
     def check(self, tokenizer: BaseTokenizer) -> None:
         """Raises InputError unless `tokenizer` made these tokens."""
-        manifest = self.manifest
-        if not same_weights(manifest.fingerprint, tokenizer.fingerprint):
-            raise InputError(
-                f"{self._shards.name}: made by {manifest.model} with weights {manifest.fingerprint}, not by "
-                f"{tokenizer.spec.name} with weights {tokenizer.fingerprint}"
-            )
+        maker, spec = self.manifest, tokenizer.spec
+        wrong = other_maker(self._shards.name, maker.model, maker.fingerprint, spec.name, tokenizer.fingerprint)
+        if wrong is not None:
+            raise InputError(wrong)
 
     # Row by row --------------------------------------------------------------------------------------------------
 
