@@ -29,10 +29,9 @@ from cosmotok.dataset.sources.find import find_sources
 from cosmotok.dataset.storage import storage_at
 from cosmotok.media import VideoWriter, open_media
 
-SIDE, SEGMENT, CLIPS, FRAMES = 256, 17, 24, 272
-"""Of the clips that rates are measured on: half a minute for a model of 200 frames/s, so that the start of a run, a
-few seconds, weighs little."""
-ROUNDS = 2
+SIDE, SEGMENT, CLIPS, FRAMES = 256, 17, 24, 68
+"""Of the clips that rates are measured on."""
+ROUNDS = 3
 SWING = 128
 """Pixels that a picture moves, there and back."""
 
