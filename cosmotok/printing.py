@@ -11,7 +11,7 @@ from cosmotok.language import number
 from cosmotok.language import translate as _
 from cosmotok.sentences import translated
 
-__all__ = ["clean", "print_json", "print_table", "say", "show"]
+__all__ = ["clean", "print_json", "print_table", "say", "show", "worded"]
 
 
 def clean(text: str) -> str:
@@ -33,11 +33,18 @@ def show(report: Any, as_json: bool) -> None:
 
 def plain(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Facts with values for people; those without a value are left out."""
-    return [
-        (_(name.replace("_", " ")), words)
-        for name, value in facts.items()
-        if (words := worded(_(value) if name in ("what", "kind") else value))
-    ]
+    return [(_(name.replace("_", " ")), words) for name, value in facts.items() if (words := fact(name, value))]
+
+
+def fact(name: str, value: Any) -> str:
+    """The value of a fact, as its name wants it: kinds and halves are words, and shapes have an x between numbers."""
+    if name in ("what", "kind"):
+        return worded(_(value))
+    if name == "halves":
+        return ", ".join(map(_, value))
+    if name in ("size", "indices", "latents"):
+        return " x ".join(map(str, value))
+    return worded(value)
 
 
 def worded(value: Any) -> str:

@@ -15,8 +15,10 @@ from typing import Any
 
 from cosmotok.errors import CosmotokError
 
-__all__ = ["CallError", "Remote", "device_name", "reason"]
+__all__ = ["MOST", "CallError", "Remote", "device_name", "reason"]
 
+MOST = 1024
+"""Of processes, of threads in each, and of other counts that people give: more is a mistake, or crashes PyTorch."""
 PATIENCE = 5.0
 """Seconds that a process gets to end by itself."""
 

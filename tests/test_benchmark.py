@@ -314,6 +314,8 @@ def test_a_folder_without_a_model_leaves_the_others_to_be_measured(tmp_path):
         ({"frames": [0]}, "frames"),
         ({"rounds": 0}, "rounds"),
         ({"threads": 0}, "threads"),
+        ({"threads": 99999999}, "threads=99999999: expected a whole number from 1 to 1024"),
+        ({"rounds": 99999999}, "rounds=99999999: expected a whole number from 1 to 1024"),
         ({"device": "toaster"}, "cpu"),
         ({"baseline": "CV8x8"}, "cv4x8x8-tiny"),
     ],

@@ -358,7 +358,7 @@ def test_half_precision_needs_a_gpu(data, tmp_path):
 def test_what_cannot_be_trained_on_is_said_before_anything_is_written(data, tmp_path):
     for options, error, message in (
         ([f"data.train={tmp_path / 'nothing'}"], InputError, "no such file or folder"),
-        (["stages.0.clips=8"], InputError, r"4 usable videos for batches of 8; .* set stages\.0\.clips=4 or less"),
+        (["stages.0.clips=8"], InputError, r"videos found: 4, for batches of 8; .* set stages\.0\.clips=4 or less"),
         (["trackers=[nosuch]"], ConfigError, "Accelerate refuses"),
     ):
         with pytest.raises(error, match=message):

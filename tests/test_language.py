@@ -142,6 +142,18 @@ def test_errors_and_numbers(tmp_path):
         ("a.mp4: no such file", "a.mp4: o arquivo não existe"),
         ("size 3: expected WIDTHxHEIGHT in pixels such as 640x360", "tamanho 3: esperava-se LARGURAxALTURA em pixels"),
         ("unknown model 'x'; did you mean y? (`cosmotok models` lists all; a path works too)", "'x'; seria y? ("),
+        (
+            "unknown model 'x'; did you mean y or z? (`cosmotok models` lists all; a path works too)",
+            "'x'; seria y ou z? (",
+        ),
+        (
+            "its process ended with exit code -11, see above",
+            "o processo terminou com o código de saída -11, veja acima",
+        ),
+        (
+            "data.train: videos found: 1, for batches of 2; add videos, or set stages.0.clips=1 or less",
+            "data.train: vídeos encontrados: 1, para lotes de 2; acrescente vídeos, ou use stages.0.clips=1 ou menos",
+        ),
         ("a.png: cannot be read (Permission denied)", "a.png: não pode ser lido (permissão negada)"),
         ("No such option: --foo", "a opção --foo não existe"),
         ("nobody has translated this", "nobody has translated this"),

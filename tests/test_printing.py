@@ -36,7 +36,12 @@ def test_facts_are_in_words(capsys):
     }
     show(facts, as_json=False)
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
-    assert lines == [["frame", "rate", "29.97"], ["parameters", "1,409,392"], ["size", "60,", "270"], ["audio", "yes"]]
+    assert lines == [
+        ["frame", "rate", "29.97"],
+        ["parameters", "1,409,392"],
+        ["size", "60", "x", "270"],
+        ["audio", "yes"],
+    ]
 
 
 def test_slow_things_have_a_line_each(capsys):

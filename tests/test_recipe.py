@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import make_data, recipe
 
-from cosmotok import list_models
+from cosmotok import language, list_models
 from cosmotok.config import bundled_models, find_model
-from cosmotok.errors import ConfigError, UnknownModelError
+from cosmotok.errors import ConfigError, InputError, UnknownModelError
 from cosmotok.training import command
 from cosmotok.training.memory import available_memory, check_memory, count_parameters, estimate_memory
 from cosmotok.training.overrides import build, override, read_recipe, to_yaml
@@ -284,12 +284,34 @@ def test_a_dry_run_says_what_would_happen(tmp_path, capsys):
 
 
 def test_checking_the_data(tmp_path, capsys):
-    data = make_data(tmp_path / "data", videos=2, images=1)
+    data = make_data(tmp_path / "data", videos=2, images=4)
     assert command.check_data("cv4x8x8-tiny", assignments=[f"data.train={data}"], as_json=True)
     assert json.loads(capsys.readouterr().out)["train"]["videos"] == 2
     (data / "bad.png").write_bytes(b"no image")
     assert not command.check_data("cv4x8x8-tiny", assignments=[f"data.train={data}"])
     assert "bad.png" in capsys.readouterr().out
+
+
+def test_checking_the_data_of_a_recipe_refuses_too_little_as_training_does(tmp_path, capsys):
+    data = make_data(tmp_path / "data", videos=1, images=4)
+    assert command.check_data(None, assignments=[f"data.train={data}"])
+    with pytest.raises(InputError, match=r"videos found: 1, for batches of 2; .*stages\.0\.clips=1"):
+        command.check_data("cv4x8x8-tiny", assignments=[f"data.train={data}"])
+    assert "1 videos, 4 images" in capsys.readouterr().out
+
+
+def test_a_dry_run_of_a_time_says_the_time_and_speaks_portuguese(tmp_path, capsys):
+    data = make_data(tmp_path / "data")
+    command.dry_run("cv4x8x8-tiny", assignments=[f"data.train={data}", "minutes=1.5"], device="cpu")
+    assert "time: 1.5 min, or 40,000 steps if those are done first" in capsys.readouterr().out
+    language.speak({"LANG": "pt_BR.UTF-8"})
+    try:
+        command.dry_run("cv4x8x8-tiny", assignments=[f"data.train={data}", "minutes=1.5"], device="cpu")
+    finally:
+        language.speak({})
+    printed = capsys.readouterr().out
+    for words in ("parâmetros: 1.409.392", "tempo: 1,5 min, ou 40.000 passos", "ativações 0,", "gradientes 0,01 GB"):
+        assert words in printed
 
 
 def test_without_a_name_the_known_ones_are_listed():

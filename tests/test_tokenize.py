@@ -460,6 +460,12 @@ def test_workers_that_cannot_begin_again_end_the_run(monkeypatch: pytest.MonkeyP
     assert len(made) == 2
 
 
+@pytest.mark.parametrize("given", [(0, None), (99999999, None), (1, 0), (1, 99999999)])
+def test_counts_of_workers_and_threads_have_limits(given) -> None:
+    with pytest.raises(InputError, match=r"(workers|threads)=\d+: expected a whole number from 1 to 1024"):
+        Processes(*given)
+
+
 def test_broken_inputs_are_quarantined_and_too_many_stop_the_run(clips: Path, tmp_path: Path) -> None:
     import shutil
 

@@ -745,8 +745,8 @@ def test_no_permission(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "settings", "message"),
     [
-        ({}, {"clips": 8}, "7 usable videos for batches of 8; add videos, or set clips=7 or less"),
-        ({}, {"images": 6}, "5 usable images for batches of 6; add images, or set images=5 or less"),
+        ({}, {"clips": 8}, "videos found: 7, for batches of 8; add videos, or set clips=7 or less"),
+        ({}, {"images": 6}, "images found: 5, for batches of 6; add images, or set images=5 or less"),
         ({}, {"clips": 3, "world": 2}, "clips=3: cannot be divided by 2 processes"),
         ({}, {"images": 1, "world": 2}, "images=1: cannot be divided by 2 processes"),
         ({"train": ["*.png"]}, {}, "found 5 images alone; set data.motion.share=1"),

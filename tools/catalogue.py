@@ -39,7 +39,8 @@ latents indices constant_rate attention_context chunk positions files from to pa
 config_version spatial_factor temporal_factor patch channels encoder_multipliers decoder_multipliers blocks z_channels
 latent_channels legacy_mode linear_shortcut planned done filtered quarantined rows bytes shards running layers clips
 image video token_file complete inputs sources signals options mean std vocab_size compression data_set latent_dtype
-same close other not_reached shards_done
+same close other not_reached shards_done encoder decoder encode decode weights average gradients optimizer activations
+workspace
 """
 """Names of facts as `cosmotok info` and others print them, and values that are words."""
 
@@ -57,6 +58,7 @@ REFUSALS = (
     "Input should be a valid number, unable to parse string as a number",
     "Input should be greater than or equal to {}",
     "{}; did you mean {}?",
+    "{}; did you mean {} or {}?",
     "No such file or directory",
     "Permission denied",
     "No space left on device",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cosmotok.benchmark.findings import GIGA, HALVES, Half, Report, Result
 from cosmotok.families.published import PREFIX as PUBLISHED_PREFIX
 from cosmotok.interface import Clip
+from cosmotok.language import number
 from cosmotok.language import translate as _
 from cosmotok.printing import clean, print_table
 
@@ -32,13 +33,16 @@ def header(report: Report) -> tuple[str, ...]:
 def caption(report: Report, clip: Clip) -> str:
     """What was measured, how, and where."""
     machine = report.machine
-    threads = "1 thread" if machine.threads == 1 else f"{machine.threads} threads"
+    threads = _("1 thread") if machine.threads == 1 else _("{count} threads").format(count=machine.threads)
     where = f"{machine.device}, {threads}" if machine.device_type == "cpu" else machine.device
-    rounds = "1 round" if report.rounds == 1 else f"best of {report.rounds} rounds, ratios are medians"
+    rounds = _("best of {count} rounds, ratios are medians").format(count=report.rounds)
+    rounds = _("1 round") if report.rounds == 1 else rounds
     products = sorted(machine.products[clip].items(), key=lambda one: -one[1])
-    rates = ", ".join(f"{rate / GIGA:,.0f} GFLOP/s by {library}" for library, rate in products)
-    peak = f"peak = a matrix product, {rates}"
-    return f"{clip_words(clip)}, {machine.dtype} on {where}; {peak}; {rounds}"
+    each = _("{rate} GFLOP/s by {library}")
+    rates = [each.format(rate=number(f"{rate / GIGA:,.0f}"), library=library) for library, rate in products]
+    return _("{clip}, {dtype} on {place}; peak = a matrix product, {rates}; {rounds}").format(
+        clip=clip_words(clip), dtype=machine.dtype, place=where, rates=", ".join(rates), rounds=rounds
+    )
 
 
 def rows(report: Report, clip: Clip) -> list[tuple[str, ...]]:
@@ -46,7 +50,7 @@ def rows(report: Report, clip: Clip) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for result in (result for result in report.results if result.asked == clip):
         if result.error is not None:
-            found.append((result.name, "failed", *[NOTHING] * 6))
+            found.append((result.name, _("failed"), *[NOTHING] * 6))
         for name in HALVES:
             half: Half | None = getattr(result, name)
             if half is not None:
@@ -54,13 +58,13 @@ def rows(report: Report, clip: Clip) -> list[tuple[str, ...]]:
                 found.append(
                     (
                         result.name if first else "",
-                        name,
+                        _(name),
                         speed(half.gflop_per_frame),
                         speed(half.frames_per_second),
                         percent(report.share(result, name)),
                         times(report.speedup(result, name)),
                         memory(half.peak_memory),
-                        f"{(result.parameters or 0) / 1e6:.1f} M" if first else "",
+                        number(f"{(result.parameters or 0) / 1e6:.1f} M") if first else "",
                     )
                 )
     return aligned(found, 2)
@@ -94,7 +98,8 @@ def aligned(table: Sequence[tuple[str, ...]], begin: int) -> list[tuple[str, ...
 
 
 def clip_words(clip: Clip) -> str:
-    return f"{clip.frames} frame{'s' if clip.frames > 1 else ''} of {clip.width}x{clip.height}"
+    words = _("1 frame of {size}") if clip.frames == 1 else _("{count} frames of {size}")
+    return words.format(count=clip.frames, size=f"{clip.width}x{clip.height}")
 
 
 def speed(value: float | None) -> str:
@@ -102,7 +107,7 @@ def speed(value: float | None) -> str:
     if value is None:
         return NOTHING
     digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
-    return f"{value:,.{digits}f}"
+    return number(f"{value:,.{digits}f}")
 
 
 def percent(share: float | None) -> str:
@@ -110,14 +115,14 @@ def percent(share: float | None) -> str:
 
 
 def times(ratio: float | None) -> str:
-    return NOTHING if ratio is None else f"{ratio:.2f}x"
+    return NOTHING if ratio is None else number(f"{ratio:.2f}x")
 
 
 def memory(size: int | None) -> str:
     """Decimal units."""
     if size is None:
         return NOTHING
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    return number(f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB")
 
 
 def short(name: str) -> str:

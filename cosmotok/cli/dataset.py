@@ -172,6 +172,8 @@ def verify(
         encoded = ("same", "close", "other", "not_reached") if sample else ()
         show({name: getattr(found, name) for name in ("shards", "rows", *encoded)}, json)
         print("".join(clean(line) + "\n" for line in found.faults), end="")
+        if not found.faults:
+            print(" " + _("all is well: files, hashes and counts are as the manifest says"))
         for line in found.remarks:
             say(_("not reached: {reason}").format(reason=line))
     if found.faults:

@@ -25,7 +25,7 @@ from cosmotok.cli.options import (
 from cosmotok.language import number
 from cosmotok.language import translate as _
 from cosmotok.paths import as_path
-from cosmotok.printing import print_json, print_table, say, show
+from cosmotok.printing import print_json, print_table, say, show, worded
 from cosmotok.writing import spare
 
 AnyModel = Annotated[str, typer.Argument(help="A model: bundled name, file, folder or Hub id, of any known kind.")]
@@ -61,7 +61,7 @@ def models(json: Json = False) -> None:
             entry.name,
             _(str(entry.config.kind)),
             entry.config.spec.shape,
-            _("{count} codes").format(count=entry.config.vocab_size)
+            _("{count} codes").format(count=worded(entry.config.vocab_size))
             if entry.config.is_discrete
             else _("{count} channels").format(count=entry.config.latent_channels),
             _("bundled") if entry.bundled else f"Hub: {entry.hub}",

@@ -118,8 +118,12 @@ def check_data(
 
     Returns:
         Whether every file can be read.
+
+    Raises:
+        InputError: as training would, where a recipe is named and this data is too little for its batches.
     """
     from cosmotok.progress import Progress
+    from cosmotok.training.batches import training_data
     from cosmotok.training.data import check_data as examine
 
     recipe = resolve(name or list_recipes()[0], file=file, assignments=assignments)
@@ -135,4 +139,9 @@ def check_data(
     else:
         print("\n".join(map(translated, report.lines())))
     parts = [report.train] + ([report.validation] if report.validation is not None else [])
-    return not any(part.broken for part in parts)
+    if any(part.broken for part in parts):
+        return False
+    if name is not None:
+        for stage in range(len(recipe.stages)):
+            training_data(recipe, stage, world=int(os.environ.get("WORLD_SIZE", "1")))
+    return True

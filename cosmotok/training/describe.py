@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from cosmotok.language import number
+from cosmotok.language import translate as _
 from cosmotok.training.batches import training_data
 from cosmotok.training.memory import available_memory, count_parameters, estimate_memory, gigabytes
 from cosmotok.training.recipe import Recipe
@@ -42,16 +44,19 @@ def describe_lines(facts: dict[str, Any]) -> list[str]:
     """The same, but the recipe, for people."""
     memory = facts["memory"]
     parts = ", ".join(
-        f"{name} {gigabytes(memory[name])}"
+        f"{_(name)} {gigabytes(memory[name])}"
         for name in ("weights", "average", "gradients", "optimizer", "activations", "workspace")
     )
+    steps, minutes = number(f"{facts['steps']:,}"), facts["recipe"]["minutes"]
     lines = [
-        f"parameters: {facts['parameters']:,}",
+        f"parameters: {number(format(facts['parameters'], ','))}",
         f"memory, estimated: {gigabytes(memory['total'])} per process ({parts}); "
         f"{facts['device']} has {gigabytes(facts['memory_available'])} free",
-        f"steps: {facts['steps']:,}",
+        f"steps: {steps}"
+        if minutes is None
+        else f"time: {number(format(minutes, 'g'))} min, or {steps} steps if those are done first",
     ]
     if facts["steps_per_epoch"] is None:
         return [*lines, "steps per epoch: unknown without data; add data.train=FOLDER"]
-    each = ", ".join(f"{steps:,} in stage {i}" for i, steps in enumerate(facts["steps_per_epoch"]))
+    each = ", ".join(f"{number(format(count, ','))} in stage {i}" for i, count in enumerate(facts["steps_per_epoch"]))
     return [*lines, f"steps per epoch: {each}"]

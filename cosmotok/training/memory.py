@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cosmotok.config import TokenizerConfig
 from cosmotok.errors import ConfigError, missing_extra
+from cosmotok.language import number
 from cosmotok.network import HALVES
 from cosmotok.tokenizer import build_network
 from cosmotok.training.losses.options import LossOptions, is_ever_on
@@ -238,4 +239,4 @@ def check_memory(recipe: Recipe, device: torch.device, processes: int = 1, on_th
 
 def gigabytes(count: int) -> str:
     """Bytes for people."""
-    return f"{count / 1e9:.2f} GB" if count < 10e9 else f"{count / 1e9:.0f} GB"
+    return number(f"{count / 1e9:.2f} GB" if count < 10e9 else f"{count / 1e9:.0f} GB")

@@ -17,7 +17,7 @@ from cosmotok.dataset.worker import Advance, Job, Worker
 from cosmotok.errors import InputError
 from cosmotok.foreign import one_line
 from cosmotok.interface import BaseTokenizer
-from cosmotok.processes import CallError, Remote
+from cosmotok.processes import MOST, CallError, Remote
 
 __all__ = ["Processes"]
 
@@ -54,13 +54,13 @@ class Processes(Engine):
         threads: of each one's arithmetic; None shares the processors among them.
 
     Raises:
-        InputError: for less than one of either.
+        InputError: for less than one of either, or more than `MOST`.
     """
 
     def __init__(self, workers: int, threads: int | None = None) -> None:
-        for name, count in (("workers", workers), ("threads", threads or 1)):
-            if count < 1:
-                raise InputError(f"{name}: expected a whole number from 1, got {count}")
+        for name, count in (("workers", workers), ("threads", 1 if threads is None else threads)):
+            if not 1 <= count <= MOST:
+                raise InputError(f"{name}={count}: expected a whole number from 1 to {MOST}")
         self.workers = workers
         self.threads = threads or max(1, (os.cpu_count() or 1) // workers)
 

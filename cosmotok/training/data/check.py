@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cosmotok.errors import MediaError
+from cosmotok.language import number
 from cosmotok.media import open_media
 
 from .options import DataOptions
@@ -149,9 +150,12 @@ def _lines(title: str, report: SourceReport) -> list[str]:
     lines = [f"{title}: {report.files} files: {counts}"]
     if report.videos:
         lines.append(
-            f"  videos: {report.frames:,} frames, {report.seconds:.1f} s; frames of each: {_range(report.clip_frames)}"
+            f"  videos: {number(f'{report.frames:,}')} frames, {number(f'{report.seconds:.1f}')} s; "
+            f"frames of each: {_range(report.clip_frames)}"
         )
-        lines.append(f"  frames per second: {_counts(report.frame_rates)}")
+        lines.append(
+            f"  frames per second: {_counts({number(rate): count for rate, count in report.frame_rates.items()})}"
+        )
     if report.videos or report.images:
         lines.append(f"  short side: {_range(report.short_sides)} pixels")
         lines.append(f"  sizes: {_counts(report.sizes)}")
@@ -160,7 +164,8 @@ def _lines(title: str, report: SourceReport) -> list[str]:
 
 
 def _range(spread: dict[str, float]) -> str:
-    return f"{spread['least']:g} to {spread['most']:g}, median {spread['median']:g}"
+    least, most, median = (number(f"{spread[name]:g}") for name in ("least", "most", "median"))
+    return f"{least} to {most}, median {median}"
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -120,10 +120,14 @@ class TrainingData:
                 f"{name}={batch}: cannot be divided by {self.world} processes; choose a multiple of {self.world}"
             )
         if len(chosen) < batch and self.items[chosen[0]].kind == kind:
-            found = f"{len(chosen)} usable {kind}" + ("s" if len(chosen) > 1 else "")
-            raise InputError(
-                f"data.train: {found} for batches of {batch}; add {kind}s, or set {name}={len(chosen)} or less"
-            )
+            count = len(chosen)
+            few = {
+                "video": f"data.train: videos found: {count}, for batches of {batch}; "
+                f"add videos, or set {name}={count} or less",
+                "image": f"data.train: images found: {count}, for batches of {batch}; "
+                f"add images, or set {name}={count} or less",
+            }
+            raise InputError(few[kind])
         groups = _grouped(self.items, chosen, sizes)
         pairs = [(group, size) for group, size in zip(groups, sizes, strict=True) if len(group)]
         plan = Plan([group for group, _ in pairs], batch, (seed, ORDER, STREAMS[kind], self.start_step))
