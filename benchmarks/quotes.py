@@ -30,7 +30,7 @@ SENTENCES = {
     "docs/migrate-diffusers.pt.md": ("ocupa {memory:.1f} GB em vez de {memory_peer:.1f} GB",),
     "docs/losses.md": ("So {detail:.0f} % more fine detail for {detail_cost:.2f} dB",),
     "docs/losses.pt.md": ("São {detail:.0f} % a mais de detalhe fino por {detail_cost:.2f} dB",),
-    "docs/int8.md": ("Real pictures are of {psnr_low:.0f} to {psnr_high:.0f} dB here",),
+    "docs/int8.md": ("Real pictures come back at {psnr_low:.0f} to {psnr_high:.0f} dB here",),
     "docs/int8.pt.md": ("Imagens reais ficam aqui entre {psnr_low:.0f} e {psnr_high:.0f} dB",),
     "docs/models.md": ("`dv8x16x16-tiny` cannot show more than {even:.0f} %",),
     "docs/models.pt.md": ("`dv8x16x16-tiny` não podem mostrar mais de {even:.0f} %",),
