@@ -22,6 +22,7 @@ from cosmotok.errors import CheckpointError, InputError, MissingExtraError
 from cosmotok.export import PARTS, PRECISIONS, ExportedTokenizer, ExportError, OnnxTokenizer, ProgramTokenizer, export
 from cosmotok.export.capture import capture
 from cosmotok.export.graphs import graphs_of
+from cosmotok.export.layers import whole_layers
 from cosmotok.export.precision import round_weights
 from cosmotok.export.verify import SIZES, TOLERANCE, Latents, tokens_agree, verify
 from cosmotok.network import StreamState
@@ -272,6 +273,18 @@ def test_steps_of_any_length_in_programs(exported):
     runner._loaded[later.name] = capture(later).module()
     for lengths in LENGTHS:
         check_lengths(tokenizer, runner, "decoder", lengths)
+
+
+def test_layers_are_single_operators_for_onnx():
+    """What keeps an export of a bundled model below a minute: the tracer's time goes with the number of operators."""
+    tokenizer = small("dv4x8x8")
+    graph = graphs_of(tokenizer.network, tokenizer.config, "decoder_steps")[1]
+    plain = len(capture(graph).graph.nodes)
+    with whole_layers(graph.module):
+        nodes = capture(graph).graph.nodes
+    assert len(nodes) < 0.65 * plain
+    assert sum("cosmotok" in str(node.target) for node in nodes) > 20
+    assert len(capture(graph).graph.nodes) == plain
 
 
 def test_files_hold_one_half_and_no_paths(exported):

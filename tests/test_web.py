@@ -136,7 +136,7 @@ def test_both_languages_on_a_phone(browser, address, files):
     page.goto(address)
     page.wait_for_selector("body[data-ready]")
     assert "navegador" in page.inner_text("h1")
-    show(page, files / "picture.png", done="Pronto.")
+    show(page, files / "picture.png", done="Concluído.")
     assert re.fullmatch(r"\d+,\d\d dB", page.inner_text("#figPsnr"))
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.click("#language")

@@ -13,6 +13,7 @@ from torch.export import Dim, ExportedProgram
 
 from cosmotok.errors import missing_extra
 from cosmotok.export.graphs import Graph
+from cosmotok.export.layers import translations, whole_layers
 from cosmotok.export.precision import store_weights
 from cosmotok.export.shapes import AXES
 from cosmotok.export.verify import ExportError
@@ -46,7 +47,7 @@ def write_graph(graph: Graph, to: str, precision: str, file: OutputFile) -> None
     """
     try:
         with _quiet():
-            FORMATS[to][1](graph, capture(graph), precision, file)
+            FORMATS[to][1](graph, precision, file)
     except OSError:
         raise
     except Exception as error:  # the exporters have dozens of their own
@@ -75,17 +76,26 @@ def _grouped(values: list[Any]) -> tuple[Any, ...]:
     return tuple(values) if len(values) == 1 else (values[0], values[1], values[2:])
 
 
-def _write_program(graph: Graph, program: ExportedProgram, precision: str, file: OutputFile) -> None:
+def _write_program(graph: Graph, precision: str, file: OutputFile) -> None:
+    program = capture(graph)
     with buffered(file) as whole:
         torch.export.save(program, whole)
 
 
-def _write_onnx(graph: Graph, program: ExportedProgram, precision: str, file: OutputFile) -> None:
+def _write_onnx(graph: Graph, precision: str, file: OutputFile) -> None:
     import onnx
 
+    with whole_layers(graph.module):
+        program = capture(graph)
     names = [[port.name for port in ports] for ports in (graph.inputs, graph.outputs)]
     exported = torch.onnx.export(
-        program, dynamo=True, input_names=names[0], output_names=names[1], opset_version=OPSET, verbose=False
+        program,
+        dynamo=True,
+        input_names=names[0],
+        output_names=names[1],
+        opset_version=OPSET,
+        verbose=False,
+        custom_translation_table=translations(),
     )
     model = exported.model_proto  # type: ignore[union-attr]
     for ports, values in ((graph.inputs, model.graph.input), (graph.outputs, model.graph.output)):
@@ -118,7 +128,7 @@ def _quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-FORMATS: dict[str, tuple[str, Callable[[Graph, ExportedProgram, str, OutputFile], None]]] = {
+FORMATS: dict[str, tuple[str, Callable[[Graph, str, OutputFile], None]]] = {
     "onnx": (".onnx", _write_onnx),
     "torch-export": (".pt2", _write_program),
 }
