@@ -33,10 +33,8 @@ def find_device(name: str | torch.device, argument: str = "device=") -> torch.de
     except (RuntimeError, TypeError):
         device = None
     if device is None or f"{device.type}:{device.index or 0}" not in [*here, "cpu:0"]:
-        raise InputError(
-            f"{argument}{one_line(name)}: not on this machine; expected "
-            + " or ".join(argument + other for other in here)
-        )
+        others = " or ".join(argument + other for other in here)
+        raise InputError(f"{argument}{one_line(name)}: not on this machine; expected {others}")
     return device
 
 

@@ -156,6 +156,11 @@ def test_errors_and_numbers(tmp_path):
         ),
         ("a.png: cannot be read (Permission denied)", "a.png: não pode ser lido (permissão negada)"),
         ("No such option: --foo", "a opção --foo não existe"),
+        ("No such command 'treina'. Did you mean 'train'?", "o comando 'treina' não existe; seria 'train'?"),
+        (
+            "--device cuda: not on this machine; expected --device cpu",
+            "--device cuda: não existe nesta máquina; esperava-se",
+        ),
         ("nobody has translated this", "nobody has translated this"),
     ],
 )

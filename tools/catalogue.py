@@ -49,6 +49,7 @@ REFUSALS = (
     "No such option: {}",
     "No such option: {} (Possible options: {})",
     "No such command '{}'",
+    "No such command '{}'. Did you mean '{}'?",
     "Missing argument '{}'",
     "Missing option '{}'",
     "Got unexpected extra argument(s) ({})",
