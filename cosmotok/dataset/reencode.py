@@ -104,7 +104,7 @@ class Reencoder:
         rows = _Rows()
         making = Making(Worker(job, self.tokenizer), rows, [entry])  # type: ignore[arg-type]
         try:
-            making.take(only(making.events(0, {}), wanted))
+            making.take(only(making.events(0), wanted))
         except SourceLostError as error:
             return {}, one_line(error, LONGEST)
         refused = making.quarantined

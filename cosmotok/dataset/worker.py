@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +32,7 @@ from cosmotok.pipeline import batches, to_video
 from cosmotok.spec import TokenizerSpec
 from cosmotok.streaming import StreamEncoder
 
-__all__ = ["Advance", "Job", "Step", "Worker"]
+__all__ = ["Advance", "Care", "Job", "Step", "Worker"]
 
 CLIP_BYTES = 256_000_000
 """Of its frames, from which on a clip is encoded as a stream rather than at once."""
@@ -44,11 +44,23 @@ class Step(NamedTuple):
     inputs: int = 0
     frames: int = 0
     tokens: int = 0
-    key: str = ""
-    """The input that is read now."""
+    keys: tuple[str, ...] = ()
+    """The input that is read from now on, or those that are encoded."""
 
 
 Advance = Callable[[Step], None]
+
+
+@dataclass(frozen=True)
+class Care:
+    """How a shard is made at which workers died."""
+
+    careful: bool = False
+    """Whether nothing is read ahead and batches are told of, so that what was last told of is what ends the process."""
+    alone: Set[str] = frozenset()
+    """Keys of inputs that share no batch with others."""
+    doomed: Mapping[str, str] = field(default_factory=dict)
+    """Keys of inputs that are not to be tried, and why."""
 
 
 @dataclass(frozen=True)
@@ -150,12 +162,8 @@ class Worker:
         self.storage = storage_at(job.place)
         self.tokenizer = job.load() if tokenizer is None else tokenizer
 
-    def make(self, task: Task, doomed: Mapping[str, str] | None = None, careful: bool = False) -> Record:
+    def make(self, task: Task, care: Care = Care()) -> Record:
         """Makes a shard and writes it, then the record of it.
-
-        Args:
-            doomed: keys of inputs that are not to be tried, and why.
-            careful: whether nothing is read ahead, so that what ends the process is the input last told of.
 
         Raises:
             SourceLostError: where the sources or the data set cannot be reached.
@@ -168,9 +176,9 @@ class Worker:
             self.storage.create(f"{DATA}/{task.name}.parquet") as file,
             closing(RowFile(file, schema)) as rows,
         ):
-            making = Making(self, rows, list(entries_of(read_entries(self.storage, task))))
-            events = making.events(task.part, doomed or {})
-            with closing(events if careful else ahead(events)) as coming:
+            making = Making(self, rows, list(entries_of(read_entries(self.storage, task))), care)
+            events = making.events(task.part)
+            with closing(events if care.careful else ahead(events)) as coming:
                 making.take(coming)
             if not rows.rows:
                 raise _NoRowsError
@@ -189,9 +197,11 @@ class _NoRowsError(Exception):
 class Making:
     """The making of one shard: `events` come from the sources, `take` makes rows of them."""
 
-    def __init__(self, worker: Worker, rows: RowFile, entries: list[tuple[str, str, str, str, int]]) -> None:
+    def __init__(
+        self, worker: Worker, rows: RowFile, entries: list[tuple[str, str, str, str, int]], care: Care = Care()
+    ) -> None:
         self.job, self.tokenizer, self.advance = worker.job, worker.tokenizer, worker.advance
-        self.rows, self.entries = rows, entries
+        self.rows, self.entries, self.care = rows, entries, care
         self.inputs = [Input(key, stamp) for key, stamp, *_ in entries]
         self.counts, self.sums = Counts(planned=len(entries)), Sums()
         self.quarantined: list[Quarantined] = []
@@ -201,14 +211,14 @@ class Making:
 
     # Reading -----------------------------------------------------------------------------------------------------
 
-    def events(self, part: int, doomed: Mapping[str, str]) -> Generator[Begin | Clip | Piece | End, None, None]:
+    def events(self, part: int) -> Generator[Begin | Clip | Piece | End, None, None]:
         """What comes from the inputs, in order."""
         options = self.job.options
         for number, (key, _, address, metadata, source) in enumerate(self.entries):
-            self.advance(Step(key=key))
-            if key in doomed:
-                yield End(number, doomed[key])
+            if key in self.care.doomed:
+                yield End(number, self.care.doomed[key])
                 continue
+            self.advance(Step(keys=(key,)))
             place = ""
             try:
                 with self.job.sources[part][source].open(key, address) as opened:
@@ -263,49 +273,68 @@ class Making:
         if isinstance(event, Piece):
             self._encode_piece(event)
             return
+        key = self.inputs[event.input].key
+        self.inputs[event.input].waiting += 1
+        if key in self.care.alone:
+            self._encode_batch([event])
+            return
         shape = len(event.frames), event.segment.height, event.segment.width
         clips = self._batches.setdefault(shape, [])
         clips.append(event)
-        self.inputs[event.input].waiting += 1
         if len(clips) == self.job.options.batch:
             del self._batches[shape]
             self._encode_batch(clips)
+            if self.care.careful:
+                self.advance(Step(keys=(key,)))  # which is read on
 
     def _encode_batch(self, clips: list[Clip]) -> None:
-        """All at once; where the memory does not suffice, each by itself."""
-        video = torch.cat([to_video(clip.frames, self.tokenizer.device) for clip in clips])
+        """All at once; where that fails, each by itself, so that the others of a bad one are right."""
+        if self.care.careful:
+            self.advance(Step(keys=tuple(dict.fromkeys(self.inputs[clip.input].key for clip in clips))))
+        tokens: Sequence[Tensor] = ()
         try:
-            tokens = self.tokenizer.encode(video, attention_context=self.job.options.attention_context)
+            tokens = self._tokens_of(clips).split(1)
         except Exception as error:
-            if len(clips) > 1 and out_of_memory(error) is not None:
-                del video
-                for clip in clips:
-                    self._encode_batch([clip])
+            if len(clips) == 1 or not is_of_inputs(error):
+                self._refuse(clips, error)
                 return
-            self._refuse(clips, error)
-            return
-        for clip, own in zip(clips, tokens.split(1), strict=True):
+        if not tokens:  # tried here, where the error, and with it what fills the memory, is gone
+            for clip in clips:
+                self._encode_batch([clip])
+        for clip, own in zip(clips, tokens, strict=False):
             self.inputs[clip.input].waiting -= 1
             self._add(clip.input, clip.segment, clip.timing, own)
 
+    def _tokens_of(self, clips: list[Clip]) -> Tensor:
+        video = torch.cat([to_video(clip.frames, self.tokenizer.device) for clip in clips])
+        return self.tokenizer.encode(video, attention_context=self.job.options.attention_context)
+
     def _encode_piece(self, piece: Piece) -> None:
         try:
-            if self._stream is None:
-                encoder = self.tokenizer.stream_encoder(attention_context=self.job.options.attention_context)
-                self._stream = encoder, [], Timing([], [])
-            encoder, parts, timing = self._stream
-            if piece.frames:
-                timing.extend(timing_of(piece.frames))
-                parts.append(encoder.push(to_video(piece.frames, self.tokenizer.device)))
-                self.advance(Step(frames=len(piece.frames)))
-                return
-            parts.append(encoder.flush())
-            self._stream = None
-            tokens = torch.cat([part for part in parts if part.numel()], dim=self.job.spec.time_axis)
-            self._add(piece.input, piece.segment, timing, tokens, told=len(timing.times))
+            tokens = self._push(piece)
         except Exception as error:
             self._stream = None
             self._refuse([piece], error)
+            return
+        if tokens is None:
+            self.advance(Step(frames=len(piece.frames)))
+            return
+        assert self._stream is not None
+        timing, self._stream = self._stream[2], None
+        self._add(piece.input, piece.segment, timing, tokens, told=len(timing.times))
+
+    def _push(self, piece: Piece) -> Tensor | None:
+        """Takes frames into the stream; the tokens of all of it, where it ends."""
+        if self._stream is None:
+            encoder = self.tokenizer.stream_encoder(attention_context=self.job.options.attention_context)
+            self._stream = encoder, [], Timing([], [])
+        encoder, parts, timing = self._stream
+        if piece.frames:
+            parts.append(encoder.push(to_video(piece.frames, self.tokenizer.device)))
+            timing.extend(timing_of(piece.frames))
+            return None
+        parts.append(encoder.flush())
+        return torch.cat([part for part in parts if part.numel()], dim=self.job.spec.time_axis)
 
     def _add(self, number: int, segment: Segment, timing: Timing, tokens: Tensor, told: int = 0) -> None:
         target, job = self.inputs[number], self.job
@@ -327,9 +356,9 @@ class Making:
 
     def _refuse(self, clips: list[Clip] | list[Piece], error: Exception) -> None:
         """The inputs of clips that could not be encoded are left out."""
-        memory = out_of_memory(error)
-        if memory is None and not isinstance(error, CosmotokError):
+        if not is_of_inputs(error):
             raise error
+        memory = out_of_memory(error)
         reason = one_line(error, 300)
         if memory is not None:
             reason = f"out of memory{memory}; ask for smaller frames or shorter segments"
@@ -367,3 +396,8 @@ class Making:
 
 def timing_of(frames: list[ShapedFrame]) -> Timing:
     return Timing([frame.time for frame in frames], [frame.number for frame in frames])
+
+
+def is_of_inputs(error: Exception) -> bool:
+    """Whether it is their fault, rather than the program's."""
+    return isinstance(error, CosmotokError) or out_of_memory(error) is not None

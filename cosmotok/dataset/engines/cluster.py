@@ -10,9 +10,10 @@ from dataclasses import asdict
 from typing import Any
 
 from cosmotok.dataset.engines.base import Engine
+from cosmotok.dataset.engines.trials import Trial, WorkerLostError
 from cosmotok.dataset.plan import Task
 from cosmotok.dataset.records import Record
-from cosmotok.dataset.worker import Advance, Job, Step, Worker
+from cosmotok.dataset.worker import Advance, Care, Job, Step, Worker
 from cosmotok.errors import CosmotokError, InputError, MissingExtraError
 from cosmotok.foreign import one_line
 from cosmotok.interface import BaseTokenizer
@@ -63,10 +64,12 @@ class RayEngine(Engine):
                 raise InputError(f"--address {self.address}: no Ray cluster there ({one_line(error, 120)})") from None
         try:
             DataContext.get_current().enable_progress_bars = False
+            # of no worker: it outlives them; lost itself, it begins anew, and so do the counts
+            trials = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Trials).remote()
             items = [{"part": task.part, "index": task.index} for task in tasks]
             made = ray.data.from_items(items, override_num_blocks=len(items)).map(
                 ShardMaker,  # type: ignore[arg-type]
-                fn_constructor_args=(job,),
+                fn_constructor_args=(job, trials),
                 compute=ActorPoolStrategy(min_size=1, max_size=min(self.workers, len(items))),
                 num_cpus=self.cpus,
                 num_gpus=self.gpus,
@@ -85,15 +88,60 @@ class RayEngine(Engine):
                 ray.shutdown()
 
 
+class Trials:
+    """An actor that workers tell how far they are: Ray says nothing of those that die, and tries their shards again."""
+
+    def __init__(self) -> None:
+        self._trials: dict[str, Trial] = {}
+        self._open: set[str] = set()
+
+    def begin(self, task: str) -> Care | str:
+        """How a worker that takes a shard is to make it, or why it is not to; one that had it and did not end died."""
+        trial = self._trials.setdefault(task, Trial())
+        if task in self._open:
+            try:
+                trial.lose("Ray started another")
+            except WorkerLostError as error:
+                return str(error)
+        self._open.add(task)
+        return trial.begin()
+
+    def tell(self, task: str, step: Step) -> None:
+        self._trials.setdefault(task, Trial()).tell(step)
+
+    def end(self, task: str) -> None:
+        self._open.discard(task)
+        self._trials.pop(task, None)
+
+
 class ShardMaker:
     """A worker as Ray Data calls it: a row for each shard. Errors travel as text, since Ray would wrap them."""
 
-    def __init__(self, job: Job) -> None:
-        self.worker = Worker(job)
+    def __init__(self, job: Job, trials: Any) -> None:
+        self.worker = Worker(job, advance=self._tell)
+        self._trials = trials
+        self._task, self._tells, self._careful = "", False, False
 
     def __call__(self, row: dict[str, Any]) -> dict[str, str]:
+        import ray
+
+        task = Task(int(row["part"]), int(row["index"]))
+        care = ray.get(self._trials.begin.remote(task.name))
+        if isinstance(care, str):
+            return {"record": "", "error": care}
+        self._task, self._tells, self._careful = task.name, True, care.careful
         try:
-            record = self.worker.make(Task(int(row["part"]), int(row["index"])))
+            record = self.worker.make(task, care)
         except CosmotokError as error:
             return {"record": "", "error": str(error)}
+        finally:  # whoever is killed does not get here
+            ray.get(self._trials.end.remote(task.name))
         return {"record": json.dumps(asdict(record)), "error": ""}
+
+    def _tell(self, step: Step) -> None:
+        """Waits until it is known; while nobody died, of the first input alone: ten thousand workers ask one actor."""
+        import ray
+
+        if step.keys and (self._tells or self._careful):
+            self._tells = False
+            ray.get(self._trials.tell.remote(self._task, step))
