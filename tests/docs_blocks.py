@@ -15,6 +15,7 @@ import numpy as np
 import typer
 from PIL import Image
 
+import cosmotok
 from cosmotok.cli.app import app
 
 ROOT = Path(__file__).parents[1]
@@ -91,7 +92,7 @@ def furnish(folder: Path) -> None:
         shutil.copytree(folder / "footage", folder / name)
     for name in ("originals", "results"):
         shutil.copytree(folder / "photos", folder / name)
-    shutil.copytree(ROOT / "cosmotok/weights/cv4x8x8-tiny", folder / "mine")
+    shutil.copytree(Path(cosmotok.__file__).parent / "weights/cv4x8x8-tiny", folder / "mine")
     shutil.copy(folder / "clip.mp4", folder / "held-out.mp4")
     shutil.copy(folder / "photos/photo0.png", folder / "photo.png")
 

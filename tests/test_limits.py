@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import cosmotok
 from cosmotok import list_models
 from cosmotok.config import find_model
 
@@ -35,7 +36,7 @@ def test_bundled_models_are_small_and_have_a_card():
     total = 0
     for entry in map(find_model, list_models()):
         if entry.bundled:
-            folder = ROOT / "cosmotok" / "weights" / entry.name
+            folder = Path(cosmotok.__file__).parent / "weights" / entry.name
             total += sum(file.stat().st_size for file in folder.iterdir())
             card = (folder / "README.md").read_text(encoding="utf-8")
             assert "KLT" in card

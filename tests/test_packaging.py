@@ -13,6 +13,7 @@ import cosmotok
 from cosmotok.errors import MissingExtraError, missing_extra
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = Path(cosmotok.__file__).parent
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 NAMES = {"PIL": "pillow", "huggingface_hub": "huggingface-hub"}
 """Distributions that are called otherwise than what they bring to import."""
@@ -38,14 +39,14 @@ def requirements(table: str) -> set[str]:
 
 
 def part_of(path: Path) -> str:
-    parts = path.relative_to(ROOT / "cosmotok").parts
+    parts = path.relative_to(PACKAGE).parts
     return "/".join(parts[:2]) if parts[0] == "families" else parts[0]
 
 
 def imported() -> dict[str, set[str]]:
     """Third-party distributions that each part imports, also inside functions."""
     found: dict[str, set[str]] = {}
-    for path in (ROOT / "cosmotok").rglob("*.py"):
+    for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
@@ -55,7 +56,15 @@ def imported() -> dict[str, set[str]]:
     return found
 
 
+def test_tests_read_the_package_where_it_is_installed():
+    """`make release-check` runs them away from the source."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r'ROOT / "cosmotok["/]', text), path
+
+
 def test_every_import_is_promised():
+    assert imported()
     core = requirements("dependencies")
     for part, names in imported().items():
         for extra in MAY_IMPORT.get(part, {""}):
