@@ -275,7 +275,7 @@ def test_a_picture_and_bad_files(visit, files):
     page.wait_for_selector("#result img.copy")
     assert page.inner_text("#result dd.tokens") == "234 = 1 × 13 × 18"
     assert float(page.inner_text("#result dd.psnr").removesuffix(" dB")) > 15
-    assert page.evaluate("document.querySelector('#result .copy').naturalWidth") == 140
+    page.wait_for_function("document.querySelector('#result .copy').naturalWidth == 140")  # once it has come
     page.focus("#result .cut")
     page.keyboard.press("Home")
     assert page.evaluate("document.querySelector('#result .pair').style.getPropertyValue('--cut')") == "0%"
