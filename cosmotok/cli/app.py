@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cosmotok.addresses import public
 from cosmotok.errors import CosmotokError, InputError, out_of_memory
 from cosmotok.foreign import one_line
 from cosmotok.language import translate as _
@@ -197,5 +198,5 @@ def refuse(error: Exception) -> int:
     elif not isinstance(error, CosmotokError):
         message = f"{type(error).__name__}: {error}"
         line = _("internal error: {message}; please report it, with what --debug shows").format(message=message)
-    say(" ".join(line.split()))
+    say(public(" ".join(line.split())))
     return code

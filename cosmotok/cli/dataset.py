@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cosmotok.addresses import public
 from cosmotok.cli.app import app
 from cosmotok.cli.options import (
     CONTEXT,
@@ -136,7 +137,7 @@ def tokenize(
             planned=report.begin,
             advance=report.advance,
         )
-    show({"output": output, "model": manifest.model, **asdict(manifest.counts)}, json)
+    show({"output": public(output), "model": manifest.model, **asdict(manifest.counts)}, json)
 
 
 @app.command()

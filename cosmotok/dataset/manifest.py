@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from math import isfinite
 from typing import Any
 
+from cosmotok.addresses import public
 from cosmotok.dataset.schema import LATENT_DTYPES, LatentDtype
 from cosmotok.errors import InputError
 from cosmotok.foreign import one_line, whole_number
@@ -77,7 +78,7 @@ class Manifest:
     options: Mapping[str, Any]
     """What else rows depend on: shaping, precision, attention context, batches."""
     sources: tuple[str, ...]
-    """As they were named."""
+    """As they were named, without passwords and signatures."""
     signals: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Shape of each for one frame."""
     counts: Counts = Counts()
@@ -107,7 +108,7 @@ class Manifest:
             values["spec"] = spec = _spec(values["spec"])
             values["counts"] = _counts(values["counts"])
             values["shards"] = tuple(map(_shard, values["shards"]))
-            values["sources"] = tuple(_text("sources", source) for source in values["sources"])
+            values["sources"] = tuple(public(_text("sources", source)) for source in values["sources"])
             values["signals"] = {
                 key: tuple(whole_number(key, side, 0, MOST) for side in shape)
                 for key, shape in values["signals"].items()

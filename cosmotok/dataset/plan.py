@@ -17,9 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cosmotok.addresses import public
 from cosmotok.dataset.hashing import hashes
 from cosmotok.dataset.options import Options
 from cosmotok.dataset.sources import ENTRIES, Source
+from cosmotok.dataset.sources.names import from_address
 from cosmotok.dataset.storage import Storage
 from cosmotok.errors import InputError
 from cosmotok.foreign import one_line
@@ -39,6 +41,8 @@ COLUMNS = pa.schema(
 ABOUT = b"cosmotok"
 BUFFER = 1 << 20
 """Bytes of a part that are written at a time."""
+SUSPECT = r"(?s)://.*[@?]"
+"""Texts that may have secrets: URLs with a login or a query."""
 NAMED = 3
 """Keys that a message names."""
 
@@ -86,7 +90,7 @@ class Changes:
         ):
             if count:
                 more = f" and {count - len(keys):,} more" if count > len(keys) else ""
-                parts.append(f"{count:,} {what} ({', '.join(one_line(key, 300) for key in keys)}{more})")
+                parts.append(f"{count:,} {what} ({', '.join(one_line(public(key), 300) for key in keys)}{more})")
         return ", ".join(parts)
 
 
@@ -101,6 +105,8 @@ class Plan:
         self.storage = storage
         names = sorted(name for name in storage.sizes(FOLDER) if name.startswith("part-"))
         self.parts = [_part(storage, number, name) for number, name in enumerate(names)]
+        self.full: dict[str, str] = {}
+        """Of the inputs that `extend` found, addresses with secrets by those that are written, which have none."""
 
     @property
     def retired(self) -> set[str]:
@@ -145,7 +151,7 @@ class Plan:
             contextlib.closing(_PartWriter(file, options)) as writer,
         ):
             found = _Found(known)
-            for table in _entries(sources):
+            for table in _entries(sources, self.full):
                 writer.write(found.new_of(table))
             found.check()
             changes = self._changes(found, known)
@@ -160,11 +166,11 @@ class Plan:
                     shards = np.unique(known.shard[~found.seen | found.differs])
                     retired = [known.names[shard] for shard in shards]
                     inside = pa.array(known.keys[np.isin(known.shard, shards)])
-                    for table in _entries(sources):  # once more, since only now it is known which
+                    for table in _entries(sources, self.full):  # once more, since only now it is known which
                         writer.write(table.filter(pc.is_in(table["key_hash"], inside)))
             if not writer.inputs and not retired:
                 raise _NothingNewError
-            writer.finish(names, retired)
+            writer.finish([public(name) for name in names], retired)
             written = True
         if written:
             self.parts.append(_part(self.storage, number, _name(number)))
@@ -319,15 +325,35 @@ class _NothingNewError(Exception):
     """There is no part to write."""
 
 
-def _entries(sources: Sequence[Source]) -> Iterator[pa.Table]:
-    """What the sources have, with all columns of a plan."""
+def _entries(sources: Sequence[Source], full: dict[str, str]) -> Iterator[pa.Table]:
+    """What the sources have, with all columns of a plan and without secrets, which go to `full`."""
     for number, source in enumerate(sources):
         for batch in source.entries():
+            batch = _public(batch, full)
             key_hash = hashes(batch.column("key"))
             with np.errstate(over="ignore"):
                 full = key_hash * np.uint64(31) + hashes(batch.column("stamp"))
             own = pa.array(np.full(len(batch), number, np.int16)), pa.array(key_hash), pa.array(full)
             yield pa.Table.from_arrays([*batch.columns, *own], schema=COLUMNS)
+
+
+def _public(batch: pa.RecordBatch, full: dict[str, str]) -> pa.RecordBatch:
+    """Entries without secrets; addresses that had any go to `full`, by what they are now."""
+    for name in ("key", "address", "metadata"):
+        column = batch.column(name)
+        suspect = pc.match_substring_regex(column, SUSPECT)
+        if not pc.any(suspect).as_py():
+            continue
+        before = column.filter(suspect).to_pylist()
+        now = list(map(public, before))
+        batch = batch.set_column(
+            batch.schema.get_field_index(name),
+            ENTRIES.field(name),
+            pc.replace_with_mask(column, suspect, pa.array(now)),
+        )
+        if name == "address":
+            full.update((from_address(b)[0], from_address(a)[0]) for a, b in zip(before, now, strict=True) if a != b)
+    return batch
 
 
 def read_entries(storage: Storage, task: Task) -> pa.Table:

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
+from cosmotok.addresses import public
 from cosmotok.checkpoint.fingerprint import other_maker
 from cosmotok.dataset.manifest import Manifest
 from cosmotok.dataset.options import Options
@@ -46,7 +47,9 @@ class Reencoder:
     """
 
     def __init__(self, place: str, manifest: Manifest, tokenizer: BaseTokenizer) -> None:
-        wrong = other_maker(place, manifest.model, manifest.fingerprint, tokenizer.spec.name, tokenizer.fingerprint)
+        wrong = other_maker(
+            *(public(place), manifest.model, manifest.fingerprint), tokenizer.spec.name, tokenizer.fingerprint
+        )
         if wrong is not None:
             raise InputError(wrong)
         self.manifest, self.tokenizer = manifest, tokenizer

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
+from cosmotok.addresses import public
 from cosmotok.dataset.schema import SIGNAL, LatentDtype, pack
 from cosmotok.dataset.shaping import Segment
 from cosmotok.errors import InputError, MediaError
@@ -86,8 +87,8 @@ def row_of(
         "start": float(start),
         "frame_rate": None if still else float(rate),  # type: ignore[arg-type]
         "times": None if regular else [float(time) for time in since],
-        "caption": None if caption is None else str(caption),
-        "metadata": json.dumps(rest, ensure_ascii=False),
+        "caption": None if caption is None else public(str(caption)),
+        "metadata": public(json.dumps(rest, ensure_ascii=False)),
         **{SIGNAL + name: _signal(key, name, values, timing.numbers) for name, values in signals.items()},
     }
 

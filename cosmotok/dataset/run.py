@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from cosmotok.addresses import public
 from cosmotok.dataset.engines import Engine, InProcess
 from cosmotok.dataset.heartbeat import heartbeat
 from cosmotok.dataset.manifest import MANIFEST, Counts, Manifest
@@ -118,7 +119,7 @@ def tokenize(
         spec=tokenizer.spec,
         latent_dtype=options.latent_dtype,
         options=options.record(),
-        sources=tuple(map(key_of, sources)),
+        sources=tuple(key_of(public(source)) for source in sources),
         signals=signals_of(found),
     )
     if there is not None:
@@ -141,6 +142,7 @@ def tokenize(
             signals=fresh.signals,
             variant=variant,
             fit=fit,
+            full=plan.full,
         )
         run = Run(storage, base, tasks, records, most_quarantined)
         run.make(left, job, engine or InProcess(), tokenizer, advance)
@@ -322,5 +324,7 @@ def signals_of(sources: Sequence[Source]) -> dict[str, tuple[int, ...]]:
 
 
 def sources_of(names: Sequence[str], now: Sequence[str], found: Sequence[Source]) -> tuple[Source, ...]:
-    """The sources that an earlier run planned from."""
-    return tuple(found) if tuple(names) == tuple(now) else tuple(find_sources(names))
+    """The sources that an earlier run planned from; those that this one names, too, by its own passwords."""
+    full = {public(name): name for name in now}
+    names = [full.get(public(name), name) for name in names]
+    return tuple(found) if names == [*now] else tuple(find_sources(names))

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 
+from cosmotok.addresses import public, told
 from cosmotok.dataset.heartbeat import heartbeat
 from cosmotok.errors import CosmotokError, InputError, MediaError, SourceLostError
 from cosmotok.foreign import check_regular_file, one_line
@@ -155,15 +156,16 @@ class RemoteStorage(Storage):
     def __init__(self, url: str) -> None:
         import fsspec
 
-        self.name = url.rstrip("/")
+        self.url = url.rstrip("/")
+        self.name = public(self.url)
         try:
-            self.system, self.root = fsspec.core.url_to_fs(self.name)
+            self.system, self.root = fsspec.core.url_to_fs(self.url)
         except (ImportError, ValueError) as error:
-            raise InputError(f"{self.name}: cannot be used ({one_line(error, 160)})") from None
+            raise InputError(f"{self.name}: cannot be used ({one_line(told(error, self.url), 160)})") from None
         self._mark = secrets.token_hex(8)
 
     def __reduce__(self) -> Any:
-        return RemoteStorage, (self.name,)
+        return RemoteStorage, (self.url,)
 
     def sizes(self, folder: str) -> dict[str, int]:
         def look() -> dict[str, int]:
@@ -233,11 +235,13 @@ class RemoteStorage(Storage):
             except (FileNotFoundError, CosmotokError, pa.ArrowException):
                 raise
             except PermissionError as error:
-                raise InputError(f"{self.name}: not allowed ({one_line(error, 120)}); check the credentials") from None
+                reason = one_line(told(error, self.url), 120)
+                raise InputError(f"{self.name}: not allowed ({reason}); check the credentials") from None
             except Exception as error:  # every file system has errors of its own
                 if wait is None:
+                    reason = one_line(told(error, self.url), 120)
                     raise SourceLostError(
-                        f"{self.name}: does not answer ({one_line(error, 120)}); run the same command again to go on"
+                        f"{self.name}: does not answer ({reason}); run the same command again to go on"
                     ) from None
                 time.sleep(wait)
         raise AssertionError  # the last wait is None

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cosmotok.addresses import public
 from cosmotok.dataset.manifest import Counts, Shard
 from cosmotok.dataset.options import Options
 from cosmotok.dataset.plan import Task, entries_of, read_entries
@@ -22,6 +23,7 @@ from cosmotok.dataset.schema import row_schema
 from cosmotok.dataset.segments import cut
 from cosmotok.dataset.shaping import Segment, ShapedFrame
 from cosmotok.dataset.sources import Source
+from cosmotok.dataset.sources.names import from_address, to_address
 from cosmotok.dataset.storage import hash_of, storage_at
 from cosmotok.errors import CosmotokError, InputError, SourceLostError, out_of_memory
 from cosmotok.families import find
@@ -79,6 +81,13 @@ class Job:
     signals: Mapping[str, tuple[int, ...]]
     variant: str | None = None
     fit: Path | None = None
+    full: Mapping[str, str] = field(default_factory=dict)
+    """Addresses with their secrets, by those that the plan has; in memory alone."""
+
+    def address(self, planned: str) -> str:
+        """Where an input is, as this run's sources have it."""
+        path, inside = from_address(planned)
+        return to_address(self.full.get(public(path), path), inside)
 
     def load(self) -> BaseTokenizer:
         """The model, ready to run.
@@ -221,7 +230,7 @@ class Making:
             self.advance(Step(keys=(key,)))
             place = ""
             try:
-                with self.job.sources[part][source].open(key, address) as opened:
+                with self.job.sources[part][source].open(key, self.job.address(address)) as opened:
                     place = str(opened.path)
                     yield Begin(number, {**json.loads(metadata), **opened.metadata}, opened.signals)
                     with cut(opened, options.shaping, max_pixels=options.max_pixels) as segments:
@@ -231,12 +240,11 @@ class Making:
             except SourceLostError:
                 raise
             except CosmotokError as error:
-                reason = one_line(error, 300)
+                reason = one_line(public(str(error)), 300)
             except Exception as error:  # one file must not end a run of millions
                 memory = out_of_memory(error)
-                reason = (
-                    f"{type(error).__name__}: {one_line(error, 200)}" if memory is None else f"out of memory{memory}"
-                )
+                text = one_line(public(str(error)), 200)
+                reason = f"{type(error).__name__}: {text}" if memory is None else f"out of memory{memory}"
             # not by a path of this machine: the same data set is the same everywhere
             yield End(number, reason.replace(place, key) if reason and place else reason)
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from cosmotok.addresses import public
 from cosmotok.dataset.sources.base import Entry, Opened, Source, in_batches
 from cosmotok.dataset.sources.columns import Columns
 from cosmotok.dataset.sources.jsontext import parsed
@@ -72,7 +73,7 @@ class Files(Source):
     """What is below a folder, matches a pattern, or is one of some files."""
 
     name: str
-    """As the user had it."""
+    """As the user had it; of a URL, without secrets."""
     path: str
     """The same, absolute; or a URL."""
     how: Literal["folder", "pattern", "braces", "file"]
@@ -137,7 +138,7 @@ class Files(Source):
     def _matched(self, match: str) -> str:
         """A match as it would have been named by the user."""
         if is_url(match):
-            return match
+            return public(match)
         label = label_of(self.name)
         return match[len(self.path) - len(label) :] if self.path.endswith(label) else match
 

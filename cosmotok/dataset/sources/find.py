@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
+from cosmotok.addresses import public
 from cosmotok.config import suggest
 from cosmotok.dataset.sources.base import Source
 from cosmotok.dataset.sources.columns import Columns
@@ -68,7 +69,7 @@ def _together(files: list[Source]) -> list[Source]:
 def _named(name: str, columns: Columns) -> list[Source]:
     if not name.strip():
         raise InputError("sources: expected the name of a folder, file or list, got an empty one")
-    path = _absolute(name)
+    path, shown = _absolute(name), public(name)
     place = place_of(path)
     try:
         kind = place.kind(path)
@@ -76,13 +77,13 @@ def _named(name: str, columns: Columns) -> list[Source]:
         raise InputError(str(error)) from None
     if kind == "folder":
         if place.kind(joined(path, INFO)) == "file":
-            return [find_robots(name, path)]
-        return [Files(name, path, "folder", columns)]
+            return [find_robots(shown, path)]
+        return [Files(shown, path, "folder", columns)]
     if kind == "file":
-        return [ListFile(name, path, columns) if suffix_of(path) in LISTS else Files(name, path, "file", columns)]
+        return [ListFile(shown, path, columns) if suffix_of(path) in LISTS else Files(shown, path, "file", columns)]
     several = expand_braces(name) if "{" in name else [name]
     if several != [name] and suffix_of(path) in HELD and not glob.has_magic(path):
-        return [Files(name, path, "braces", columns)]
+        return [Files(shown, path, "braces", columns)]
     if several != [name]:
         return [source for each in several for source in _named(each, columns)]
     if glob.has_magic(path):
@@ -90,12 +91,12 @@ def _named(name: str, columns: Columns) -> list[Source]:
             found = [_named(match, columns) for match in place.glob(path)]
             if found:
                 return [source for some in found for source in some]
-        return [Files(name, path, "pattern", columns)]
+        return [Files(shown, path, "pattern", columns)]
     siblings: list[str] = []
     if not is_url(path):
         folder = Path(path).parent
         siblings = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208
-    raise InputError(f"{one_line(name, 200)}: no such file or folder{suggest(Path(path).name, siblings)}")
+    raise InputError(f"{one_line(shown, 200)}: no such file or folder{suggest(Path(path).name, siblings)}")
 
 
 def _absolute(name: str) -> str:

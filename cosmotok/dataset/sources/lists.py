@@ -14,11 +14,12 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cosmotok.addresses import public
 from cosmotok.dataset.sources.base import AT_ONCE, ENTRIES, Opened, Source
 from cosmotok.dataset.sources.columns import Columns
 from cosmotok.dataset.sources.files import holder_of, open_file
 from cosmotok.dataset.sources.jsontext import json_of, objects, parsed
-from cosmotok.dataset.sources.names import is_url, joined, label_of, normal, suffix_of
+from cosmotok.dataset.sources.names import folder_of, is_url, joined, label_of, normal, suffix_of
 from cosmotok.dataset.sources.places import place_of
 from cosmotok.errors import InputError, MediaError
 from cosmotok.foreign import one_line
@@ -48,7 +49,7 @@ class ListFile(Source):
     """
 
     name: str
-    """As the user had it."""
+    """As the user had it; of a URL, without secrets."""
     path: str
     """The same, absolute; or a URL."""
     columns: Columns = field(default_factory=Columns)
@@ -181,7 +182,7 @@ class ListFile(Source):
                 yield one
                 continue
             path = paths[index].as_py()
-            yield from holder_of(path).entries(keys[index].as_py(), place_of(path).found(path), self.columns)
+            yield from holder_of(path).entries(public(keys[index].as_py()), place_of(path).found(path), self.columns)
 
     def _places(self, names: pa.Array, row: int) -> tuple[pa.Array, pa.Array]:
         """Keys and addresses of what is named."""
@@ -190,7 +191,7 @@ class ListFile(Source):
         if pc.any(wrong).as_py():
             at = row + pc.index(wrong, True).as_py() + 1
             raise InputError(f"{self.name}, row {at}: expected the path of an image or a video, got none")
-        label, folder = posixpath.dirname(label_of(self.name)), posixpath.dirname(self.path)
+        label, folder = posixpath.dirname(label_of(self.name)), folder_of(self.path)
         if is_url(self.path):
             label = folder
         rooted = pc.match_substring_regex(names, r"^/|^[A-Za-z][A-Za-z0-9+.-]*:/")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 
-__all__ = ["from_address", "is_url", "joined", "key_of", "label_of", "normal", "suffix_of", "to_address"]
+__all__ = ["folder_of", "from_address", "is_url", "joined", "key_of", "label_of", "normal", "suffix_of", "to_address"]
 
 INSIDE = "\0"
 """No path has it: between that of a file and where in it an input is; in front of a path that is no Unicode, in hex."""
@@ -20,6 +20,11 @@ def suffix_of(path: str) -> str:
     if is_url(path):
         path = path.split("?", 1)[0].split("#", 1)[0]
     return posixpath.splitext(path)[1].lower()
+
+
+def folder_of(path: str) -> str:
+    """The folder that a file is in; of a URL, without what follows a question mark."""
+    return posixpath.dirname(path.split("?", 1)[0] if is_url(path) else path)
 
 
 def label_of(name: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, TypeVar
 
+from cosmotok.addresses import public, told
 from cosmotok.dataset.sources.names import joined
 from cosmotok.dataset.sources.places import SIDECARS, Found, Place, Wanted, copied, no_room
 from cosmotok.errors import CosmotokError, InputError, MediaError, MissingExtraError, SourceLostError
@@ -80,7 +81,7 @@ class Remote(Place):
         fs, inner = _system(path)
         facts = _patiently(path, lambda: fs.info(inner))
         if facts["type"] == "directory":
-            raise MediaError(f"{path}: is a folder, not a file")
+            raise MediaError(f"{public(path)}: is a folder, not a file")
         return Found(path, int(facts.get("size") or 0), _stamp(facts))
 
     @contextlib.contextmanager
@@ -93,7 +94,7 @@ class Remote(Place):
     @contextlib.contextmanager
     def local(self, path: str) -> Iterator[Path]:
         fs, inner = _system(path)
-        with copied(path, path, iter(())) as copy:
+        with copied(public(path), path, iter(())) as copy:
             _patiently(path, lambda: fs.get_file(inner, str(copy)))
             yield copy
 
@@ -141,7 +142,9 @@ def _system(url: str) -> tuple[Any, str]:
     except ImportError as error:
         raise MissingExtraError(f"{scheme}:// needs another package: {one_line(error, 160)}") from None
     except ValueError as error:
-        raise InputError(f"{one_line(url, 200)}: not an address that can be read ({one_line(error, 120)})") from None
+        raise InputError(
+            f"{one_line(public(url), 200)}: not an address that can be read ({one_line(told(error, url), 120)})"
+        ) from None
 
 
 def _patiently(path: str, call: Callable[[], T]) -> T:
@@ -151,7 +154,7 @@ def _patiently(path: str, call: Callable[[], T]) -> T:
         MediaError: where the file is not there, or not for us.
         SourceLostError: where nothing helps.
     """
-    name = one_line(path, 200)
+    name = one_line(public(path), 200)
     for wait in (*WAITS, None):
         try:
             return call()
@@ -160,10 +163,10 @@ def _patiently(path: str, call: Callable[[], T]) -> T:
         except FileNotFoundError:
             raise MediaError(f"{name}: no such file") from None
         except PermissionError as error:
-            raise MediaError(f"{name}: no permission to read it ({one_line(error, 120)})") from None
+            raise MediaError(f"{name}: no permission to read it ({one_line(told(error, path), 120)})") from None
         except Exception as error:  # every file system has errors of its own
             status = _status(error)
-            reason = one_line(f"{type(error).__name__}: {error}", 160)
+            reason = one_line(f"{type(error).__name__}: {told(error, path)}", 160)
             if status is not None and 400 <= status < 500 and status not in (408, 429):
                 raise MediaError(f"{name}: cannot be had, the server says {status}") from None
             if isinstance(error, OSError) and error.errno in FULL:

@@ -1,0 +1,75 @@
+"""Addresses without what is secret in them: passwords, tokens, and signatures of links that open for a while."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+__all__ = ["public", "told"]
+
+END = r"\s\"<>\0#\\"
+"""What ends a query, in text and in JSON."""
+LOGIN = re.compile(rf"([A-Za-z][A-Za-z0-9+.-]*)://([^/?{END}]*)@")
+QUERY = re.compile(rf"\?((?:(?!::)[^{END}])+)")
+FIELD = re.compile(rf"&((?:(?!::)[^&{END}])+)")
+SECRET = re.compile(
+    "token|signature|secret|passw|pwd|credential|session|jwt|(api|access|account|private)[-_]?key|accessid"
+    "|^(sig|sas|auth|authorization|auth[-_].*|hdnea|hdnts|hdntl|key-pair-id)$",
+    re.IGNORECASE,
+)
+"""Names of fields of a query; `key` counts as one if its value is no path."""
+PASSING = re.compile(
+    r"^(x-(amz|goog|oss|obs|cos|tos|bce|ms)-.*|q-.*|expires?|expiry|exp|policy|ts|timestamp|nonce|response-.*"
+    r"|algorithm|s[veprst]|spr|srt|sip|si|sk\w+|saoid|suoid|scid|sdd|rsc[cdelt])$",
+    re.IGNORECASE,
+)
+"""Names of fields that differ from one signed link to the next of the same file: S3, GCS, Azure and their like."""
+SHORT = 3
+"""Characters of what could be in any text by chance."""
+KEY = re.compile(r"[\w-]{16,}", re.ASCII)
+
+
+def public(text: str) -> str:
+    """A URL, or any text with URLs in it, without secrets: the same file's is the same, whoever signed it, and when.
+
+    What else a query says, such as `id=7` or `versionId=...`, stays.
+    """
+    if "://" not in text:
+        return text
+    text = QUERY.sub(_query, LOGIN.sub(_login, text))
+    return FIELD.sub(lambda match: "" if _is_secret(match[1]) else match[0], text)  # behind a space in a query
+
+
+def told(error: object, url: str) -> str:
+    """What an error about a URL says, without the URL's secrets, in whatever form it has them."""
+    text = public(str(error))
+    passwords = [login.partition(":")[2] for _, login in LOGIN.findall(url)]
+    fields = [field for query in QUERY.findall(url) for field in query.split("&") if _is_secret(field)]
+    for secret in (*passwords, *(field.partition("=")[2] for field in fields)):
+        text = text.replace(secret, "...") if len(secret) > SHORT else text
+    return text
+
+
+def _login(match: re.Match[str]) -> str:
+    """Web servers show everybody the same names; elsewhere, the user may say which files are meant."""
+    if match[1].lower() in ("http", "https"):
+        return f"{match[1]}://"
+    user, colon, _ = match[2].partition(":")
+    return f"{match[1]}://{user}@" if colon else match[0]
+
+
+def _query(match: re.Match[str]) -> str:
+    fields = match[1].split("&")
+    if not any(map(_is_secret, fields)):
+        return match[0]
+    kept = [field for field in fields if not _is_secret(field) and not PASSING.search(_name(field))]
+    return "?" + "&".join(kept) if any(kept) else ""
+
+
+def _name(field: str) -> str:
+    return unquote(field.partition("=")[0])
+
+
+def _is_secret(field: str) -> bool:
+    name, value = _name(field), field.partition("=")[2]
+    return bool(SECRET.search(name)) or (name.lower() == "key" and KEY.fullmatch(value) is not None)
