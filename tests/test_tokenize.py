@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pyarrow as pa
@@ -167,6 +168,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     fs.S3FileSystem().mkdir("videos")
     yield "s3://videos"
     fs.S3FileSystem.clear_instance_cache()
+    urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
     server.stop()
 
 

@@ -124,7 +124,7 @@ def tokenize(
     )
     if there is not None:
         agree(storage.name, there, fresh)
-    with storage.held():
+    with storage.held() as check:
         plan = Plan(storage)
         changes = plan.extend(sources, found, options, renew)
         if there is None:
@@ -144,7 +144,7 @@ def tokenize(
             fit=fit,
             full=plan.full,
         )
-        run = Run(storage, base, tasks, records, most_quarantined)
+        run = Run(storage, base, tasks, records, most_quarantined, check)
         run.make(left, job, engine or InProcess(), tokenizer, advance)
         return run.end()
 
@@ -153,9 +153,16 @@ class Run:
     """A run under way: the shards that are done, and what they add up to."""
 
     def __init__(
-        self, storage: Storage, base: Manifest, tasks: Sequence[Task], records: dict[str, Record], most: float
+        self,
+        storage: Storage,
+        base: Manifest,
+        tasks: Sequence[Task],
+        records: dict[str, Record],
+        most: float,
+        check: Callable[[], None],
     ) -> None:
         self.storage, self.base, self.tasks, self.records, self.most = storage, base, tasks, records, most
+        self._check = check
         self._counts = sum((record.counts for record in records.values()), Counts())
         self._before = self._counts.done + self._counts.quarantined
         self._begin = time.monotonic()
@@ -179,6 +186,7 @@ class Run:
         try:
             with heartbeat(self._tell, EVERY), closing(engine.run(job, left, tokenizer, count)) as done:
                 for record in done:
+                    self._check()
                     self.records[record.task] = record
                     self._counts += record.counts
                     self._judge()
@@ -211,6 +219,7 @@ class Run:
         records = [self.records[task.name] for task in self.tasks]
         counts = self._counts
         through = counts.done + counts.quarantined
+        self._check()
         self._quarantine()
         manifest = replace(
             self.base,

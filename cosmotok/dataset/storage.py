@@ -8,6 +8,7 @@ import io
 import os
 import secrets
 import tempfile
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -30,6 +31,12 @@ WAITS = (1.0, 4.0, 15.0)
 
 ALIVE, STALE = 10.0, 60.0
 """Seconds after which a run says again that it is there, and after which one that does not has died."""
+
+GIVEN_WAY = (0.5, 1.0, 2.0)
+"""Seconds between looks at whether others that began at the same moment have gone."""
+
+PLAN, LOCK = ".plan", "lock"
+"""Folder, and how the name of a file begins by which a run holds a data set."""
 
 BLOCK = 1 << 20
 
@@ -62,8 +69,9 @@ class Storage(ABC):
         """A file goes, if it is there."""
 
     @abstractmethod
-    def held(self) -> contextlib.AbstractContextManager[None]:
-        """Nobody else holds it in the block; raises InputError where another does."""
+    def held(self) -> contextlib.AbstractContextManager[Callable[[], None]]:
+        """Nobody else holds it in the block; raises InputError where another does. So does what it gives, where another
+        run has taken this one for dead."""
 
     def write(self, name: str, content: bytes) -> None:
         """A whole file at once."""
@@ -128,10 +136,10 @@ class LocalStorage(Storage):
         (self.folder / name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> Iterator[Callable[[], None]]:
         from filelock import FileLock, Timeout
 
-        lock = self.folder / ".plan" / "lock"
+        lock = self.folder / PLAN / LOCK
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
             holder = FileLock(lock).acquire(timeout=0)
@@ -141,9 +149,9 @@ class LocalStorage(Storage):
             raise MediaError(f"{self.name}: cannot be written ({error.strerror})") from None
         try:
             with holder:
-                yield
+                yield lambda: None  # the system itself keeps others out
         finally:
-            if set(self.sizes(".plan")) <= {"lock"} and not self.sizes(""):  # nothing came of it
+            if set(self.sizes(PLAN)) <= {LOCK} and not self.sizes(""):  # nothing came of it
                 with contextlib.suppress(OSError):
                     lock.unlink(missing_ok=True)
                     lock.parent.rmdir()
@@ -207,26 +215,74 @@ class RemoteStorage(Storage):
             self.patiently(lambda: self.system.rm_file(f"{self.root}/{name}"))
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """By a file that says, every few seconds, that its run is there still."""
-        lock = ".plan/lock"
-        if "lock" in self.sizes(".plan"):
-            before = self.read(lock)
-            if time.time() - float(before.split()[1]) < STALE:
-                raise busy_error(self.name)
+    def held(self) -> Iterator[Callable[[], None]]:
+        """By a file of the run's own. Each writes its file first and looks for others then: of two, the one that wrote
+        last sees the other. No store has to lock anything for that, but must list what was written before."""
+        mine = f"{LOCK}-{secrets.token_hex(8)}"
+        rivals: dict[str, Any] = {}
+        lost = threading.Event()
 
         def tell() -> None:
-            self.write(lock, f"{self._mark} {time.time()}".encode())
+            """Says that the run is there still, unless it was taken for dead, as after a sleep of its machine."""
+            found = self._locks()
+            others = {name: self._told(name) for name in found - {mine}}
+            if mine not in found or any(rivals.get(name, told) != told for name, told in others.items()):
+                lost.set()
+            else:
+                self.write(f"{PLAN}/{mine}", b"")
+            rivals.update(others)
 
-        tell()
+        def check() -> None:
+            if lost.is_set():
+                raise InputError(f"{self.name}: another run has taken over this data set; end one of them, and go on")
+
+        self.write(f"{PLAN}/{mine}", b"")
         try:
+            self._take(mine)
             with heartbeat(tell, ALIVE):
-                if not self.read(lock).startswith(self._mark.encode()):  # two began at once
-                    raise busy_error(self.name)
-                yield
+                yield check
         finally:
-            if self.read(lock).startswith(self._mark.encode()):
-                self.remove(lock)
+            with contextlib.suppress(CosmotokError):  # it counts as dead soon
+                self.remove(f"{PLAN}/{mine}")
+
+    def _take(self, mine: str) -> None:
+        """Waits for runs that began at the same moment and give way; the first by name stays.
+
+        Raises:
+            InputError: where another run holds it.
+        """
+        for wait in (*GIVEN_WAY, None):
+            others = self._locks() - {mine}
+            dead = {name for name in others if self._is_dead(name, mine)}
+            for name in dead:
+                self.remove(f"{PLAN}/{name}")
+            first = min(others - dead, default=None)
+            if first is None:
+                return
+            if first < mine or wait is None:
+                file = f"{self.name}/{PLAN}/{first}"
+                raise InputError(f"{busy_error(self.name)}; if it was killed, go on in a minute, or remove {file}")
+            time.sleep(wait)
+
+    def _locks(self) -> set[str]:
+        return {name for name in self.sizes(PLAN) if name.startswith(LOCK)}
+
+    def _is_dead(self, name: str, mine: str) -> bool:
+        """By the store's own clock."""
+        told, now = self._told(name), self._told(mine)
+        return told is not None and now is not None and (now - told).total_seconds() > STALE
+
+    def _told(self, name: str) -> Any:
+        """When a run last said that it is there; None where the store does not tell, or its file is gone."""
+
+        def look() -> Any:
+            self.system.invalidate_cache()
+            try:
+                return self.system.modified(f"{self.root}/{PLAN}/{name}")
+            except (NotImplementedError, FileNotFoundError):
+                return None
+
+        return self.patiently(look)
 
     def patiently(self, action: Callable[[], T]) -> T:
         for wait in (*WAITS, None):
