@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import random
@@ -34,7 +35,7 @@ from cosmotok.dataset.engines.trials import Trial, WorkerLostError
 from cosmotok.dataset.hashing import hashes
 from cosmotok.dataset.manifest import Manifest
 from cosmotok.dataset.options import Options
-from cosmotok.dataset.plan import Task
+from cosmotok.dataset.plan import Changes, Plan, Task, entries_of, read_entries
 from cosmotok.dataset.run import RUNNING, TooManyBrokenError, status, tokenize
 from cosmotok.dataset.schema import pack, unpack
 from cosmotok.dataset.shaping import Shaping
@@ -636,6 +637,40 @@ def test_whoever_is_told_of_frames_does_not_spoil_their_clip(
 
     with pytest.raises(SourceLostError, match="nobody listens"):
         tokenize([str(clips / "4.mp4")], str(tmp_path / "out"), MODEL, options=SMALL, advance=advance)
+
+
+# Plans -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Single(Source):
+    """One input, or none."""
+
+    key: str
+
+    def entries(self):  # type: ignore[no-untyped-def]
+        return in_batches([Entry(self.key, "1", self.key, 1)] if self.key else [])
+
+    def open(self, key: str, address: str):  # type: ignore[no-untyped-def]
+        raise AssertionError
+
+
+def test_as_many_sources_as_there_are() -> None:
+    many = [Single(f"{number}.mp4" if number < 6 or number >= 2**15 else "") for number in range(2**15 + 3)]
+    names, options, storage = ["clips"] * len(many), Options(), storage_at("memory://many/tokens")
+    Plan(storage).extend(names[:5], many[:5], options, None)
+    part, packed = (
+        ".plan/part-00000.parquet",
+        io.BytesIO(),
+    )  # as an earlier version has it, with fewer bits for a source
+    table, about = pq.read_table(storage.open(part)), pq.read_metadata(storage.open(part)).metadata
+    narrow = table.set_column(table.column_names.index("source"), "source", table["source"].cast(pa.int16()))
+    pq.write_table(narrow.replace_schema_metadata({b"cosmotok": about[b"cosmotok"]}), packed)
+    storage.write(part, packed.getvalue())
+    plan = Plan(storage)
+    assert plan.extend(names, many, options, None) == Changes(added=4)
+    planned = [[entry[::4] for entry in entries_of(read_entries(storage, task))] for task in plan.tasks()]
+    assert planned == [[(f"{n}.mp4", n) for n in range(5)], [(f"{n}.mp4", n) for n in (5, 32768, 32769, 32770)]]
 
 
 # Hashes ------------------------------------------------------------------------------------------------------------

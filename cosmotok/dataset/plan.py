@@ -32,7 +32,7 @@ FOLDER = ".plan"
 COLUMNS = pa.schema(
     [
         *ENTRIES,
-        pa.field("source", pa.int16(), nullable=False),
+        pa.field("source", pa.int32(), nullable=False),
         pa.field("key_hash", pa.uint64(), nullable=False),
         pa.field("hash", pa.uint64(), nullable=False),
     ]
@@ -333,7 +333,7 @@ def _entries(sources: Sequence[Source], full: dict[str, str]) -> Iterator[pa.Tab
             key_hash = hashes(batch.column("key"))
             with np.errstate(over="ignore"):
                 full = key_hash * np.uint64(31) + hashes(batch.column("stamp"))
-            own = pa.array(np.full(len(batch), number, np.int16)), pa.array(key_hash), pa.array(full)
+            own = pa.array(np.full(len(batch), number, np.int32)), pa.array(key_hash), pa.array(full)
             yield pa.Table.from_arrays([*batch.columns, *own], schema=COLUMNS)
 
 
