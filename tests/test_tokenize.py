@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -527,6 +528,27 @@ def test_batches_hold_what_single_clips_hold(made: Path, clips: Path, tmp_path: 
     pairs = list(zip(rows_of(made), rows_of(tmp_path / "out"), strict=True))
     same = [np.mean(np.equal(a["indices"], b["indices"])) for a, b in pairs]
     assert all(a["key"] == b["key"] for a, b in pairs) and min(same) > 0.99
+
+
+def test_the_next_input_is_read_while_the_one_before_is_encoded(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, begun, seen = Tokenizer.encode, [], []
+    second = threading.Event()
+
+    def advance(step: Step) -> None:
+        begun.extend(step.keys)
+        if len(begun) > 1:
+            second.set()
+
+    def wait(self: Tokenizer, video: torch.Tensor, **more: object) -> torch.Tensor:
+        seen.append(second.wait(10))
+        return encode(self, video, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Tokenizer, "encode", wait)
+    options = Options(shaping=Shaping(size=(64, 48), segment=12))  # the first video is one clip
+    tokenize([str(clips / "?.mp4")], str(tmp_path / "out"), MODEL, options=options, advance=advance)
+    assert seen and all(seen)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,9 @@ __all__ = ["Advance", "Care", "Job", "Step", "Worker"]
 CLIP_BYTES = 256_000_000
 """Of its frames, from which on a clip is encoded as a stream rather than at once."""
 
+FEW = 4
+"""Events without frames that are read ahead: an input's end and the next one's begin, and some that cannot be read."""
+
 
 class Step(NamedTuple):
     """What a worker has done since it last told."""
@@ -187,7 +190,7 @@ class Worker:
         ):
             making = Making(self, rows, list(entries_of(read_entries(self.storage, task))), care)
             events = making.events(task.part)
-            with closing(events if care.careful else ahead(events)) as coming:
+            with closing(events if care.careful else read_ahead(events)) as coming:
                 making.take(coming)
             if not rows.rows:
                 raise _NoRowsError
@@ -201,6 +204,26 @@ class Worker:
 
 class _NoRowsError(Exception):
     """There is nothing to write."""
+
+
+Event = Begin | Clip | Piece | End
+
+
+def read_ahead(events: Iterator[Event]) -> Generator[Event, None, None]:
+    """The same events; while frames are encoded, a thread reads the next ones, those of the next input too."""
+
+    def up_to_frames() -> Iterator[list[Event]]:
+        some = []
+        for event in events:
+            some.append(event)
+            if isinstance(event, (Clip, Piece)) or len(some) == FEW:  # which cannot be read must be told of, too
+                yield some
+                some = []
+        yield some
+
+    with closing(ahead(up_to_frames())) as coming:
+        for some in coming:
+            yield from some
 
 
 class Making:
@@ -220,7 +243,7 @@ class Making:
 
     # Reading -----------------------------------------------------------------------------------------------------
 
-    def events(self, part: int) -> Generator[Begin | Clip | Piece | End, None, None]:
+    def events(self, part: int) -> Generator[Event, None, None]:
         """What comes from the inputs, in order."""
         options = self.job.options
         for number, (key, _, address, metadata, source) in enumerate(self.entries):
@@ -260,7 +283,7 @@ class Making:
 
     # Encoding ----------------------------------------------------------------------------------------------------
 
-    def take(self, events: Iterator[Begin | Clip | Piece | End]) -> None:
+    def take(self, events: Iterator[Event]) -> None:
         """Encodes what comes, and writes the rows of one input after the other."""
         for event in events:
             target = self.inputs[event.input]
