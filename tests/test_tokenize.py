@@ -505,21 +505,35 @@ def test_too_short_inputs_count_as_filtered(clips: Path, tmp_path: Path) -> None
     assert all(row["frames"] == 9 for row in rows_of(tmp_path / "out"))
 
 
-def test_a_batch_that_fills_the_memory_is_tried_clip_by_clip(
-    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 123000000 bytes."),
+            "out of memory (0.1 GB asked for)",
+        ),
+        (InputError("video: too grey"), "video: too grey"),
+    ],
+    ids=["memory", "another"],
+)
+def test_a_batch_that_fails_is_tried_clip_by_clip(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
 ) -> None:
-    encode = Tokenizer.encode
+    encode, batches = Tokenizer.encode, []
 
-    def small(self: Tokenizer, video: torch.Tensor, **more: object) -> torch.Tensor:
+    def failing(self: Tokenizer, video: torch.Tensor, **more: object) -> torch.Tensor:
+        batches.append(video.shape[0])
         if video.shape[0] > 1 or video.shape[2] == 1:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 123000000 bytes.")
+            raise error
         return encode(self, video, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Tokenizer, "encode", small)
+    monkeypatch.setattr(Tokenizer, "encode", failing)
     options = Options(shaping=Shaping(size=(64, 48), segment=9), batch=4)
     manifest = tokenize([str(clips)], str(tmp_path / "out"), MODEL, options=options, most_quarantined=0.5)
+    assert max(batches) == 4
     assert (manifest.counts.done, manifest.counts.quarantined) == (5, 1)  # the photo alone
-    assert "out of memory (0.1 GB asked for)" in (tmp_path / "out" / "quarantine.jsonl").read_text()
+    (line,) = (tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()
+    assert json.loads(line)["key"].endswith("photo.png") and told in line
 
 
 def test_batches_hold_what_single_clips_hold(made: Path, clips: Path, tmp_path: Path) -> None:

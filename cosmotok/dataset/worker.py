@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Iterator, Mapping, Set
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -322,17 +322,18 @@ class Making:
         """All at once; where that fails, each by itself, so that the others of a bad one are right."""
         if self.care.careful:
             self.advance(Step(keys=tuple(dict.fromkeys(self.inputs[clip.input].key for clip in clips))))
-        tokens: Sequence[Tensor] = ()
+        tokens: Tensor | None = None
         try:
-            tokens = self._tokens_of(clips).split(1)
+            tokens = self._tokens_of(clips)
         except Exception as error:
             if len(clips) == 1 or not is_of_inputs(error):
                 self._refuse(clips, error)
                 return
-        if not tokens:  # tried here, where the error, and with it what fills the memory, is gone
+        if tokens is None:  # tried here, where the error, and with it what fills the memory, is gone
             for clip in clips:
                 self._encode_batch([clip])
-        for clip, own in zip(clips, tokens, strict=False):
+            return
+        for clip, own in zip(clips, tokens.split(1), strict=True):
             self.inputs[clip.input].waiting -= 1
             self._add(clip.input, clip.segment, clip.timing, own)
 
@@ -342,20 +343,19 @@ class Making:
 
     def _encode_piece(self, piece: Piece) -> None:
         try:
-            tokens = self._push(piece)
+            whole = self._push(piece)
         except Exception as error:
             self._stream = None
             self._refuse([piece], error)
             return
-        if tokens is None:
+        if whole is None:
             self.advance(Step(frames=len(piece.frames)))
             return
-        assert self._stream is not None
-        timing, self._stream = self._stream[2], None
+        tokens, timing = whole
         self._add(piece.input, piece.segment, timing, tokens, told=len(timing.times))
 
-    def _push(self, piece: Piece) -> Tensor | None:
-        """Takes frames into the stream; the tokens of all of it, where it ends."""
+    def _push(self, piece: Piece) -> tuple[Tensor, Timing] | None:
+        """Takes frames into the stream; the tokens of all of it and their timing, where it ends."""
         if self._stream is None:
             encoder = self.tokenizer.stream_encoder(attention_context=self.job.options.attention_context)
             self._stream = encoder, [], Timing([], [])
@@ -365,7 +365,8 @@ class Making:
             timing.extend(timing_of(piece.frames))
             return None
         parts.append(encoder.flush())
-        return torch.cat([part for part in parts if part.numel()], dim=self.job.spec.time_axis)
+        self._stream = None
+        return torch.cat([part for part in parts if part.numel()], dim=self.job.spec.time_axis), timing
 
     def _add(self, number: int, segment: Segment, timing: Timing, tokens: Tensor, told: int = 0) -> None:
         target, job = self.inputs[number], self.job
