@@ -27,13 +27,13 @@ from dataset import write_list
 from pages import DOCS, replace_between
 
 from cosmotok.dataset.engines import Engine
+from cosmotok.dataset.job import Advance, Job
 from cosmotok.dataset.manifest import Counts, Manifest, Shard
 from cosmotok.dataset.options import Options
 from cosmotok.dataset.plan import Task, read_entries
 from cosmotok.dataset.records import DATA, Quarantined, Record, Sums
 from cosmotok.dataset.run import Planned, tokenize
 from cosmotok.dataset.storage import Storage, storage_at
-from cosmotok.dataset.worker import Advance, Job
 from cosmotok.interface import BaseTokenizer
 
 MODEL = "dv4x8x8-tiny"

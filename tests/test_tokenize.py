@@ -34,6 +34,7 @@ from cosmotok.dataset import worker as worker_module
 from cosmotok.dataset.engines import Processes, RayEngine
 from cosmotok.dataset.engines.trials import Trial, WorkerLostError
 from cosmotok.dataset.hashing import hashes
+from cosmotok.dataset.job import Care, Job, Step
 from cosmotok.dataset.manifest import Manifest
 from cosmotok.dataset.options import Options
 from cosmotok.dataset.plan import Changes, Plan, Task, entries_of, read_entries
@@ -43,7 +44,7 @@ from cosmotok.dataset.shaping import Shaping
 from cosmotok.dataset.sources import Entry, Opened, Source, in_batches
 from cosmotok.dataset.sources.find import find_sources
 from cosmotok.dataset.storage import storage_at
-from cosmotok.dataset.worker import Care, Job, Step, Worker
+from cosmotok.dataset.worker import Worker
 from cosmotok.errors import InputError, SourceLostError
 from cosmotok.media import VideoWriter, open_media, write_image
 from cosmotok.processes import CallError

@@ -31,8 +31,8 @@ from cosmotok.printing import clean, print_json, say, show
 
 if TYPE_CHECKING:
     from cosmotok.dataset.engines import Engine
+    from cosmotok.dataset.job import Step
     from cosmotok.dataset.run import Planned
-    from cosmotok.dataset.worker import Step
     from cosmotok.interface import BaseTokenizer
 
 Sources = Annotated[
@@ -210,10 +210,10 @@ def unpack(
 
 def model_of(data: str, model: str | None, variant: str | None, fit: Path | None, device: str) -> BaseTokenizer:
     """The model of a data set, as its options have it."""
+    from cosmotok.dataset.job import load
     from cosmotok.dataset.options import Options
     from cosmotok.dataset.reading.shards import read_manifest
     from cosmotok.dataset.storage import storage_at
-    from cosmotok.dataset.worker import load
 
     manifest = read_manifest(storage_at(data))
     if model is None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cosmotok.addresses import public
 from cosmotok.checkpoint.fingerprint import other_maker
+from cosmotok.dataset.job import Job
 from cosmotok.dataset.manifest import Manifest
 from cosmotok.dataset.options import Options
 from cosmotok.dataset.plan import Plan, Task, entries_of, read_entries
@@ -17,7 +18,7 @@ from cosmotok.dataset.reading.shards import Row, Shards
 from cosmotok.dataset.schema import unpack
 from cosmotok.dataset.sources import Source
 from cosmotok.dataset.sources.find import find_sources
-from cosmotok.dataset.worker import Begin, Clip, End, Job, Making, Piece, Worker
+from cosmotok.dataset.worker import Begin, Clip, End, Making, Piece, Worker
 from cosmotok.errors import CosmotokError, InputError, SourceLostError
 from cosmotok.foreign import one_line
 from cosmotok.interface import BaseTokenizer

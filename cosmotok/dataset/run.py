@@ -12,6 +12,7 @@ from pathlib import Path
 from cosmotok.addresses import public
 from cosmotok.dataset.engines import Engine, InProcess
 from cosmotok.dataset.heartbeat import heartbeat
+from cosmotok.dataset.job import Job, Step, load
 from cosmotok.dataset.manifest import MANIFEST, Counts, Manifest
 from cosmotok.dataset.options import Options, differences
 from cosmotok.dataset.plan import Changes, Plan, Task
@@ -21,7 +22,6 @@ from cosmotok.dataset.sources import Source
 from cosmotok.dataset.sources.find import find_sources
 from cosmotok.dataset.sources.names import key_of
 from cosmotok.dataset.storage import Storage, storage_at
-from cosmotok.dataset.worker import Job, Step, load
 from cosmotok.errors import InputError
 from cosmotok.interface import BaseTokenizer
 

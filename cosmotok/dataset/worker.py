@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterator, Mapping, Set
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,105 +13,29 @@ import torch
 from torch import Tensor
 
 from cosmotok.addresses import public
+from cosmotok.dataset.job import USUAL, Advance, Care, Job, Step
 from cosmotok.dataset.manifest import Counts, Shard
-from cosmotok.dataset.options import Options
 from cosmotok.dataset.plan import Task, entries_of, read_entries
 from cosmotok.dataset.records import DATA, Quarantined, Record, Sums
 from cosmotok.dataset.rows import RowFile, Timing, row_of
 from cosmotok.dataset.schema import row_schema
 from cosmotok.dataset.segments import cut
 from cosmotok.dataset.shaping import Segment, ShapedFrame
-from cosmotok.dataset.sources import Source
-from cosmotok.dataset.sources.names import from_address, to_address
 from cosmotok.dataset.storage import hash_of, storage_at
-from cosmotok.errors import CosmotokError, InputError, SourceLostError, out_of_memory
-from cosmotok.families import find
+from cosmotok.errors import CosmotokError, SourceLostError, out_of_memory
 from cosmotok.foreign import one_line
 from cosmotok.interface import BaseTokenizer
 from cosmotok.overlap import ahead
 from cosmotok.pipeline import batches, to_video
-from cosmotok.spec import TokenizerSpec
 from cosmotok.streaming import StreamEncoder
 
-__all__ = ["Advance", "Care", "Job", "Step", "Worker"]
+__all__ = ["Worker"]
 
 CLIP_BYTES = 256_000_000
 """Of its frames, from which on a clip is encoded as a stream rather than at once."""
 
 FEW = 4
 """Events without frames that are read ahead: an input's end and the next one's begin, and some that cannot be read."""
-
-
-class Step(NamedTuple):
-    """What a worker has done since it last told."""
-
-    inputs: int = 0
-    frames: int = 0
-    tokens: int = 0
-    keys: tuple[str, ...] = ()
-    """The input that is read from now on, or those that are encoded."""
-
-
-Advance = Callable[[Step], None]
-
-
-@dataclass(frozen=True)
-class Care:
-    """How a shard is made at which workers died."""
-
-    careful: bool = False
-    """Whether nothing is read ahead and batches are told of, so that what was last told of is what ends the process."""
-    alone: Set[str] = frozenset()
-    """Keys of inputs that share no batch with others."""
-    doomed: Mapping[str, str] = field(default_factory=dict)
-    """Keys of inputs that are not to be tried, and why."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that workers have in common; it can be sent to them."""
-
-    place: str
-    """Of the data set: a folder or URL."""
-    model: str
-    fingerprint: str
-    spec: TokenizerSpec
-    options: Options
-    device: str
-    sources: Mapping[int, tuple[Source, ...]]
-    """Of each part of the plan."""
-    signals: Mapping[str, tuple[int, ...]]
-    variant: str | None = None
-    fit: Path | None = None
-    full: Mapping[str, str] = field(default_factory=dict)
-    """Addresses with their secrets, by those that the plan has; in memory alone."""
-
-    def address(self, planned: str) -> str:
-        """Where an input is, as this run's sources have it."""
-        path, inside = from_address(planned)
-        return to_address(self.full.get(public(path), path), inside)
-
-    def load(self) -> BaseTokenizer:
-        """The model, ready to run.
-
-        Raises:
-            InputError: where it has other weights than the data set's.
-        """
-        tokenizer = load(self.model, self.options, self.device, self.variant, self.fit)
-        if tokenizer.fingerprint != self.fingerprint:
-            raise InputError(
-                f"{self.model}: its weights are {tokenizer.fingerprint} here and {self.fingerprint} where the run "
-                "began; have the same files everywhere"
-            )
-        return tokenizer
-
-
-def load(
-    model: str, options: Options, device: str, variant: str | None = None, fit: Path | None = None
-) -> BaseTokenizer:
-    """The model called so, as a data set's options have it."""
-    found = find(model, variant=variant, precision=options.precision, fit=fit)
-    return found.load(device, getattr(torch, options.dtype))
 
 
 class Clip(NamedTuple):
@@ -174,7 +97,7 @@ class Worker:
         self.storage = storage_at(job.place)
         self.tokenizer = job.load() if tokenizer is None else tokenizer
 
-    def make(self, task: Task, care: Care = Care()) -> Record:
+    def make(self, task: Task, care: Care = USUAL) -> Record:
         """Makes a shard and writes it, then the record of it.
 
         Raises:
@@ -230,7 +153,7 @@ class Making:
     """The making of one shard: `events` come from the sources, `take` makes rows of them."""
 
     def __init__(
-        self, worker: Worker, rows: RowFile, entries: list[tuple[str, str, str, str, int]], care: Care = Care()
+        self, worker: Worker, rows: RowFile, entries: list[tuple[str, str, str, str, int]], care: Care = USUAL
     ) -> None:
         self.job, self.tokenizer, self.advance = worker.job, worker.tokenizer, worker.advance
         self.rows, self.entries, self.care = rows, entries, care

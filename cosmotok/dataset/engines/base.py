@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 
+from cosmotok.dataset.job import Advance, Job
 from cosmotok.dataset.plan import Task
 from cosmotok.dataset.records import Record
-from cosmotok.dataset.worker import Advance, Job
 from cosmotok.interface import BaseTokenizer
 
 __all__ = ["Engine"]

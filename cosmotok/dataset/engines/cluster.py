@@ -11,9 +11,10 @@ from typing import Any
 
 from cosmotok.dataset.engines.base import Engine
 from cosmotok.dataset.engines.trials import Trial, WorkerLostError
+from cosmotok.dataset.job import Advance, Care, Job, Step
 from cosmotok.dataset.plan import Task
 from cosmotok.dataset.records import Record
-from cosmotok.dataset.worker import Advance, Care, Job, Step, Worker
+from cosmotok.dataset.worker import Worker
 from cosmotok.errors import CosmotokError, InputError, MissingExtraError
 from cosmotok.foreign import one_line
 from cosmotok.interface import BaseTokenizer

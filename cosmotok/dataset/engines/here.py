@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from cosmotok.dataset.engines.base import Engine
+from cosmotok.dataset.job import Advance, Job
 from cosmotok.dataset.plan import Task
 from cosmotok.dataset.records import Record
-from cosmotok.dataset.worker import Advance, Job, Worker
+from cosmotok.dataset.worker import Worker
 from cosmotok.interface import BaseTokenizer
 
 __all__ = ["InProcess"]

@@ -11,9 +11,10 @@ from multiprocessing.connection import wait
 
 from cosmotok.dataset.engines.base import Engine
 from cosmotok.dataset.engines.trials import Trial
+from cosmotok.dataset.job import Advance, Job
 from cosmotok.dataset.plan import Task
 from cosmotok.dataset.records import Record
-from cosmotok.dataset.worker import Advance, Job, Worker
+from cosmotok.dataset.worker import Worker
 from cosmotok.errors import InputError
 from cosmotok.foreign import one_line
 from cosmotok.interface import BaseTokenizer

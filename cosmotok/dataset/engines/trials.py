@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from cosmotok.dataset.worker import Care, Step
+from cosmotok.dataset.job import Care, Step
 from cosmotok.errors import CosmotokError
 
 __all__ = ["Trial", "WorkerLostError"]
