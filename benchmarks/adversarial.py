@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from cosmotok import Tokenizer
+from cosmotok.frames import to_pixels, to_video
 from cosmotok.media import find_media, open_media
 from cosmotok.metrics.quality import RunningQuality
 from cosmotok.metrics.sharpness import high_frequency_ratio
-from cosmotok.pipeline import to_pixels, to_video
 from cosmotok.printing import print_table
 from cosmotok.training.overrides import override
 from cosmotok.training.recipes import find_recipe

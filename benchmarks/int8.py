@@ -21,8 +21,8 @@ from torch import Tensor
 
 from cosmotok import Tokenizer
 from cosmotok.config import find_model
+from cosmotok.frames import to_pixels
 from cosmotok.metrics.quality import RunningQuality
-from cosmotok.pipeline import to_pixels
 from cosmotok.printing import print_table
 from cosmotok.quantization import Precision, calibration_clips
 

@@ -27,9 +27,9 @@ from cosmotok.dataset.schema import LATENT_DTYPES, row_schema, unpack
 from cosmotok.dataset.segments import cut
 from cosmotok.dataset.shaping import Segment, ShapedFrame, Shaping
 from cosmotok.dataset.sources import Opened
+from cosmotok.frames import to_pixels, to_video
 from cosmotok.media import find_media
 from cosmotok.metrics.quality import RunningQuality
-from cosmotok.pipeline import to_pixels, to_video
 from cosmotok.printing import print_table
 
 MODELS = ("cv4x8x8-tiny", "cv8x8x8-tiny")

@@ -19,9 +19,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cosmotok import Tokenizer
 from cosmotok.config import bundled_models
+from cosmotok.frames import to_pixels
 from cosmotok.metrics.quality import RunningError
 from cosmotok.metrics.sharpness import RunningSharpness
-from cosmotok.pipeline import to_pixels
 
 # (photo of scikit-image, top, left): something fine in each
 CROPS = (("astronaut", 10, 130), ("chelsea", 60, 110), ("coffee", 60, 200), ("rocket", 190, 220))

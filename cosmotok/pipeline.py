@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ from torch import Tensor
 
 from cosmotok.defaults import ATTENTION_CONTEXT, MAX_PIXELS
 from cosmotok.errors import InputError, TokenFileError
-from cosmotok.interface import BaseTokenizer, to_dtype
+from cosmotok.frames import Pixels, batches, fetch, in_a_row, to_video
+from cosmotok.interface import BaseTokenizer
 from cosmotok.media import Frame, MediaInfo, MediaReader, VideoWriter, media_files, open_media, write_image
 from cosmotok.media.writer import CRF
 from cosmotok.metrics.quality import RunningQuality
@@ -31,21 +32,7 @@ from cosmotok.writing import Together, spare
 
 __all__ = ["ClipReport", "decode_file", "encode_file", "reconstruct_file"]
 
-DIFFERENCE_GAIN = 4
-"""By which the difference picture is amplified."""
-
-CPU = torch.device("cpu")
 Advance = Callable[[int], None]
-F = TypeVar("F")
-Pixels = Callable[[], np.ndarray]
-"""Frames (T, H, W, 3), uint8, once they have arrived from the device."""
-
-
-class HasPixels(Protocol):
-    """A frame of any kind."""
-
-    @property
-    def pixels(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -303,58 +290,6 @@ def decoded_pieces(decoder: StreamDecoder, tokens: StoredTokens) -> Iterator[Ten
         yield decoder.flush()
     except InputError as error:  # values that no encoder makes
         raise TokenFileError(f"{tokens.label}: damaged ({error}); encode the clip again") from None
-
-
-def batches(frames: Iterable[F], count: int) -> Iterator[list[F]]:
-    """The frames of a file, at most `count` at a time; the first by itself, as the streaming schedule has it."""
-    batch: list[F] = []
-    first = True
-    for frame in frames:
-        batch.append(frame)
-        if first or len(batch) == count:
-            yield batch
-            batch, first = [], False
-    if batch:
-        yield batch
-
-
-def to_video(frames: Sequence[HasPixels], device: torch.device = CPU) -> Tensor:
-    """Frames to (1, 3, T, H, W), uint8, on their way to a GPU if that is the device."""
-    video = torch.from_numpy(np.stack([frame.pixels for frame in frames])).permute(3, 0, 1, 2).unsqueeze(0)
-    return video.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else video
-
-
-def to_pixels(video: Tensor) -> np.ndarray:
-    """(1, 3, T, H, W) in [-1, 1] to frames (T, H, W, 3), uint8."""
-    return fetch(video)()
-
-
-def fetch(video: Tensor) -> Pixels:
-    """`to_pixels`, to be called for. A GPU may go on computing until then."""
-    pixels = to_dtype(video[0], torch.uint8).permute(1, 2, 3, 0).contiguous()
-    if video.device.type != "cuda":
-        return pixels.cpu().numpy
-    copy = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)
-    copy.copy_(pixels, non_blocking=True)
-    arrived = torch.cuda.Event()
-    arrived.record(torch.cuda.current_stream(video.device))
-
-    def wait() -> np.ndarray:
-        arrived.synchronize()
-        return copy.numpy()
-
-    return wait
-
-
-def in_a_row(original: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:
-    """Original, reconstruction and amplified difference (grey where equal) side by side."""
-    return np.concatenate((original, reconstruction, difference(original, reconstruction)), axis=1)
-
-
-def difference(original: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:
-    """Of two frames, amplified by `DIFFERENCE_GAIN`; grey where equal. All (H, W, 3), uint8."""
-    amplified = (reconstruction.astype(np.int16) - original) * DIFFERENCE_GAIN + 128
-    return amplified.clip(0, 255).astype(np.uint8)
 
 
 def timing(ticks: list[int], frame_rate: Fraction | None) -> tuple[Fraction, tuple[int, ...] | None]:

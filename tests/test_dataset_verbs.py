@@ -21,8 +21,9 @@ from cosmotok.dataset.reading.clips import RowTokens, fraction_of
 from cosmotok.dataset.run import tokenize
 from cosmotok.dataset.shaping import Shaping
 from cosmotok.errors import InputError, TokenFileError
+from cosmotok.frames import to_pixels
 from cosmotok.media import open_media
-from cosmotok.pipeline import decode_file, to_pixels
+from cosmotok.pipeline import decode_file
 
 MODELS = ("cv4x8x8-tiny", "dv4x8x8-tiny")
 

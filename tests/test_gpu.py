@@ -5,7 +5,7 @@ import pytest
 import torch
 from small import FEW_KINDS, clip, fresh, pixels, time_axis
 
-from cosmotok.pipeline import fetch, to_pixels
+from cosmotok.frames import fetch, to_pixels
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -23,11 +23,11 @@ from cosmotok.checkpoint.calibration import Calibration
 from cosmotok.cli import app
 from cosmotok.errors import CheckpointError, InputError
 from cosmotok.families import find
+from cosmotok.frames import to_pixels
 from cosmotok.kernels import int8
 from cosmotok.kernels.int8 import Grid, PointwiseInt8, SpatialInt8, TemporalInt8, UpsampledInt8
 from cosmotok.media import write_image
 from cosmotok.metrics.quality import RunningQuality
-from cosmotok.pipeline import to_pixels
 from cosmotok.quantization import Watch, calibration_clips, layers
 
 pytestmark = pytest.mark.usefixtures("int8_at_hand")

@@ -15,10 +15,10 @@ from small import small
 from written import names, write
 
 from cosmotok.errors import InputError
+from cosmotok.frames import DIFFERENCE_GAIN, to_pixels
 from cosmotok.media import open_media
 from cosmotok.metrics.codes import CodeUsage
 from cosmotok.metrics.quality import RunningQuality
-from cosmotok.pipeline import DIFFERENCE_GAIN, to_pixels
 from cosmotok.training import validation
 from cosmotok.training.pictures import Sample, write_clip, write_grid
 from cosmotok.training.validation import Validator, labels, reconstructed, spread

@@ -24,9 +24,9 @@ from cosmotok.dataset.shaping import Segment, ShapedFrame
 from cosmotok.dataset.storage import hash_of, storage_at
 from cosmotok.errors import CosmotokError, SourceLostError, out_of_memory
 from cosmotok.foreign import one_line
+from cosmotok.frames import batches, to_video
 from cosmotok.interface import BaseTokenizer
 from cosmotok.overlap import ahead
-from cosmotok.pipeline import batches, to_video
 from cosmotok.streaming import StreamEncoder
 
 __all__ = ["Worker"]

@@ -16,10 +16,11 @@ from torch import Tensor
 from cosmotok.defaults import ATTENTION_CONTEXT
 from cosmotok.demo.limits import Limits
 from cosmotok.errors import InputError
+from cosmotok.frames import batches, to_pixels, to_video
 from cosmotok.interface import BaseTokenizer
 from cosmotok.media import Frame, MediaReader, open_media
 from cosmotok.metrics.quality import RunningQuality
-from cosmotok.pipeline import ClipReport, batches, clip_report, to_pixels, to_video
+from cosmotok.pipeline import ClipReport, clip_report
 
 __all__ = [
     "LATENT_BITS",

@@ -8,8 +8,9 @@ from types import TracebackType
 
 import numpy as np
 
+from cosmotok.frames import difference
 from cosmotok.media import Frame, MediaInfo
-from cosmotok.pipeline import FrameSink, difference
+from cosmotok.pipeline import FrameSink
 
 __all__ = ["Shown"]
 

@@ -13,8 +13,8 @@ from PIL import Image
 from cosmotok.demo.clips import Result
 from cosmotok.demo.texts import TEXTS, written
 from cosmotok.demo.tokens import channel_pictures, code_bars, code_pictures, latent_pictures
+from cosmotok.frames import DIFFERENCE_GAIN
 from cosmotok.metrics.codes import CodeUsage
-from cosmotok.pipeline import DIFFERENCE_GAIN
 from cosmotok.spec import TokenizerSpec
 
 __all__ = ["figures", "player", "token_views"]

@@ -12,10 +12,10 @@ from torch import Tensor
 from cosmotok.defaults import ATTENTION_CONTEXT
 from cosmotok.demo.clips import Result, Show, Steps, Stopwatch, reported
 from cosmotok.errors import InputError
+from cosmotok.frames import to_pixels
 from cosmotok.interface import BaseTokenizer
 from cosmotok.media import MediaReader
 from cosmotok.metrics.quality import RunningQuality
-from cosmotok.pipeline import to_pixels
 from cosmotok.spec import TokenizerSpec
 
 __all__ = [

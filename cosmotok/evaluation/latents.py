@@ -11,9 +11,9 @@ from torch import Tensor
 
 from cosmotok.config import TokenizerConfig
 from cosmotok.errors import InputError, MediaError
+from cosmotok.frames import batches, to_video
 from cosmotok.interface import BaseTokenizer
 from cosmotok.media import open_media
-from cosmotok.pipeline import batches, to_video
 
 __all__ = ["LatentStatistics", "RunningMoments", "latent_statistics", "with_statistics"]
 

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from cosmotok.frames import DIFFERENCE_GAIN, in_a_row
 from cosmotok.metrics.quality import RunningError, psnr
-from cosmotok.pipeline import DIFFERENCE_GAIN, in_a_row
 
 __all__ = ["DIFFERENCE_GAIN", "Example", "cut", "data_address", "difference_map", "to_webp"]
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from cosmotok.defaults import ATTENTION_CONTEXT
+from cosmotok.frames import to_pixels
 from cosmotok.interface import BaseTokenizer
-from cosmotok.pipeline import to_pixels
 
 __all__ = ["groups", "paired", "streamed"]
 

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from cosmotok.errors import InputError, missing_extra
+from cosmotok.frames import DIFFERENCE_GAIN, in_a_row
 from cosmotok.media import VideoWriter, write_image
 from cosmotok.metrics.quality import RunningQuality
-from cosmotok.pipeline import DIFFERENCE_GAIN, in_a_row
 
 __all__ = ["Sample", "write_clip", "write_grid"]
 
