@@ -38,12 +38,14 @@ from cosmotok.dataset.job import Care, Job, Step
 from cosmotok.dataset.manifest import Manifest
 from cosmotok.dataset.options import Options
 from cosmotok.dataset.plan import Changes, Plan, Task, entries_of, read_entries
+from cosmotok.dataset.reading.facts import facts_of
 from cosmotok.dataset.run import RUNNING, TooManyBrokenError, status, tokenize
 from cosmotok.dataset.schema import pack, unpack
 from cosmotok.dataset.shaping import Shaping
 from cosmotok.dataset.sources import Entry, Opened, Source, in_batches
 from cosmotok.dataset.sources.find import find_sources
-from cosmotok.dataset.storage import storage_at
+from cosmotok.dataset.storage import LocalStorage, storage_at
+from cosmotok.dataset.verify import verify
 from cosmotok.dataset.worker import Worker
 from cosmotok.errors import InputError, SourceLostError
 from cosmotok.media import VideoWriter, open_media, write_image
@@ -292,6 +294,62 @@ def test_new_inputs_are_added_and_changed_ones_are_named(clips: Path, tmp_path: 
     assert sum(row["frames"] for row in rows if row["key"].endswith("1.mp4")) == 30
     assert len(list((output / "data").iterdir())) == len(renewed.shards)
     assert tokenize([str(source)], str(output), MODEL, options=SMALL) == renewed
+
+
+KILLED = """
+import os, signal, sys
+from test_tokenize import MODEL, SMALL, tokenize
+tokenize(
+    [sys.argv[1]], sys.argv[2], MODEL, options=SMALL, renew=True,
+    advance=lambda step: step.inputs and os.kill(os.getpid(), signal.SIGKILL),
+)
+"""
+
+
+@pytest.mark.parametrize("what", ["new", "changed"])
+def test_readers_have_what_was_there_until_an_extension_has_ended(
+    made: Path, clips: Path, tmp_path: Path, what
+) -> None:
+    source, output = tmp_path / "clips", tmp_path / "out"
+    shutil.copytree(clips, source)
+    tokenize([str(source)], str(output), MODEL, options=SMALL)
+    before = rows_of(output)
+    write_clip(source / ("new.mp4" if what == "new" else "1.mp4"), 77, frames=30)
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    command = [sys.executable, "-c", KILLED, str(source), str(output)]
+    assert subprocess.run(command, env=os.environ | {"PYTHONPATH": path}).returncode == -signal.SIGKILL
+    dataset = TokenDataset(output)
+    assert not dataset.manifest.complete
+    assert [row["key"] for row in map(dataset.__getitem__, range(len(dataset)))] == [row["key"] for row in before]
+    assert facts_of(str(output))["complete"] is False and facts_of(str(output))["inputs"] == 6
+    found = status(str(output))
+    assert found.done < found.planned and found.shards_done < found.shards
+    (output / RUNNING).unlink(missing_ok=True)  # as half a minute later
+    (fault,) = verify(str(output)).faults
+    assert "is not complete" in fault
+    manifest = tokenize([str(source)], str(output), MODEL, options=SMALL)
+    assert manifest.complete and manifest.counts.done == (7 if what == "new" else 6)
+    assert not verify(str(output)).faults and len([*(output / "data").glob("*.parquet")]) == len(manifest.shards)
+
+
+def test_an_extension_is_told_before_it_is_planned(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a kill between the two leaves no manifest that says that all is done."""
+    tokenize([str(clips / "0.mp4")], str(tmp_path / "out"), MODEL, options=SMALL)
+    create, seen = LocalStorage.create, []
+
+    @contextmanager
+    def killed(self: LocalStorage, name: str):  # type: ignore[no-untyped-def]
+        with create(self, name) as file:
+            yield file
+        if name == ".plan/part-00001.parquet":
+            seen.append(Manifest.parse((tmp_path / "out" / "manifest.json").read_text(), "manifest").complete)
+
+    monkeypatch.setattr(LocalStorage, "create", killed)
+    assert tokenize([str(clips / f"{n}.mp4") for n in range(2)], str(tmp_path / "out"), MODEL, options=SMALL).complete
+    assert seen == [False]
+    assert tokenize([str(clips / f"{n}.mp4") for n in range(2)], str(tmp_path / "out"), MODEL, options=SMALL).complete
 
 
 def test_another_model_or_option_is_refused(made: Path, clips: Path) -> None:

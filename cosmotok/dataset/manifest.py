@@ -85,7 +85,7 @@ class Manifest:
     statistics: Statistics | None = None
     shards: tuple[Shard, ...] = ()
     complete: bool = False
-    """Whether all that was planned is done or quarantined."""
+    """Whether all that was planned is done or quarantined; if not, the rest of it says what was there before."""
 
     def dump(self) -> str:
         """As JSON; the same manifest is the same text."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,13 +131,21 @@ class Plan:
                     total += sum(groups.row_group(index).num_rows for index in mine)
         return total
 
-    def extend(self, names: Sequence[str], sources: Sequence[Source], options: Options, renew: bool | None) -> Changes:
+    def extend(
+        self,
+        names: Sequence[str],
+        sources: Sequence[Source],
+        options: Options,
+        renew: bool | None,
+        begin: Callable[[], None] = lambda: None,
+    ) -> Changes:
         """Plans what the sources have and the plan has not.
 
         Args:
             names: of the sources, as they were given.
             renew: what to do about inputs that changed or vanished: True plans their shards anew, False keeps what
                 was made of them, None refuses.
+            begin: called where there is something new, before it is part of the plan.
 
         Raises:
             InputError: where the sources have nothing, or have one key twice, or inputs changed or vanished.
@@ -171,6 +179,7 @@ class Plan:
             if not writer.inputs and not retired:
                 raise _NothingNewError
             writer.finish([public(name) for name in names], retired)
+            begin()
             written = True
         if written:
             self.parts.append(_part(self.storage, number, _name(number)))

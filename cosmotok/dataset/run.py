@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from cosmotok.dataset.manifest import MANIFEST, Counts, Manifest
 from cosmotok.dataset.options import Options, differences
 from cosmotok.dataset.plan import Changes, Plan, Task
 from cosmotok.dataset.reading.shards import read_manifest
-from cosmotok.dataset.records import Record, finished, forget, statistics_of
+from cosmotok.dataset.records import DATA, Record, finished, forget, statistics_of
 from cosmotok.dataset.sources import Source
 from cosmotok.dataset.sources.find import find_sources
 from cosmotok.dataset.sources.names import key_of
@@ -126,15 +126,24 @@ def tokenize(
         agree(storage.name, there, fresh)
     with storage.held() as check:
         plan = Plan(storage)
-        changes = plan.extend(sources, found, options, renew)
+
+        def begin() -> None:
+            """What is there is not all that is planned; it stays as it is until the rest is done."""
+            if there is not None and there.complete:
+                write(storage, replace(there, complete=False))
+
+        changes = plan.extend(sources, found, options, renew, begin)
         if there is None:
             write(storage, fresh)
-        forget(storage, plan.retired)
+        listed = set() if there is None else {shard.name for shard in there.shards}
+        forget(storage, {name for name in plan.retired if f"{DATA}/{name}.parquet" not in listed})
         tasks = plan.tasks()
         records = finished(storage, [task.name for task in tasks])
         before = sum((record.counts for record in records.values()), Counts())
         planned(Planned(plan.inputs(tasks), before.planned, changes))
         left = [task for task in tasks if task.name not in records]
+        if left:
+            begin()
         base = replace(there or fresh, sources=tuple(dict.fromkeys([*(there or fresh).sources, *fresh.sources])))
         job = Job(
             *(output, model, tokenizer.fingerprint, tokenizer.spec, options, device),
@@ -146,7 +155,7 @@ def tokenize(
         )
         run = Run(storage, base, tasks, records, most_quarantined, check)
         run.make(left, job, engine or InProcess(), tokenizer, advance)
-        return run.end()
+        return run.end(plan.retired)
 
 
 class Run:
@@ -214,8 +223,9 @@ class Run:
         lines = "".join(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in bad)
         self.storage.write(QUARANTINE, lines.encode())
 
-    def end(self) -> Manifest:
-        """Writes what the data set is, now that all of it is there."""
+    def end(self, retired: Set[str]) -> Manifest:
+        """Writes what the data set is, now that all of it is there; shards that were replaced go, which readers had
+        until here."""
         records = [self.records[task.name] for task in self.tasks]
         counts = self._counts
         through = counts.done + counts.quarantined
@@ -229,6 +239,7 @@ class Run:
             complete=True,
         )
         write(self.storage, manifest)
+        forget(self.storage, retired)
         if through and counts.quarantined > self.most * through:
             raise TooManyBrokenError(
                 f"{self.storage.name}: {counts.quarantined:,} of {through:,} inputs cannot be used, more than "

@@ -95,11 +95,13 @@ def verify(
 def loose_ends(storage: Storage, manifest: Manifest) -> Iterator[str]:
     """What speaks against a data set before its shards are read."""
     name, counts = storage.name, manifest.counts
-    if not manifest.complete:
+    if not manifest.complete:  # files of a run that has not ended are no faults
         yield f"{name}: is not complete; run `cosmotok tokenize` as it was begun until it ends"
+        return
     for file in sorted(storage.sizes(DATA).keys() - {shard.name.removeprefix(f"{DATA}/") for shard in manifest.shards}):
-        yield f"{name}/{DATA}/{file}: is no part of the data set; remove it, as readers of all files would read it too"
-    if counts.planned != counts.done + counts.quarantined and manifest.complete:
+        if not file.startswith("."):  # hidden, as what a killed run left: nobody reads it
+            yield f"{name}/{DATA}/{file}: is no part of the data set; remove it, as readers of all files would read it"
+    if counts.planned != counts.done + counts.quarantined:
         yield (
             f"{name}: {counts.done:,} inputs done and {counts.quarantined:,} quarantined do not add up to "
             f"{counts.planned:,} planned"
