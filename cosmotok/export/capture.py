@@ -87,6 +87,8 @@ def _write_onnx(graph: Graph, precision: str, file: OutputFile) -> None:
 
     with whole_layers(graph.module):
         program = capture(graph)
+    # There is nothing to decompose, and looking for it means to trace all again.
+    vars(program)["run_decompositions"] = lambda *_: program
     names = [[port.name for port in ports] for ports in (graph.inputs, graph.outputs)]
     exported = torch.onnx.export(
         program,

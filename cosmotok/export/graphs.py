@@ -79,17 +79,19 @@ def state_layout(network: Autoencoder, half: str, config: TokenizerConfig) -> li
 
 
 class GraphCache(KeyValueCache):
-    """Keys and values that are tensors of the graph, (2, B, frames, H', W', C), rather than a growing buffer."""
+    """Keys and values that are tensors of the graph, (B, frames, H', W', C) each, rather than a growing buffer."""
 
-    def __init__(self, grid: tuple[int, int, int], past: Tensor | None) -> None:
+    def __init__(self, grid: tuple[int, int, int], past: tuple[Tensor, ...] | None) -> None:
         super().__init__(context=None)
         self.grid = grid  # (B, H', W')
         self.present = past
 
     def append(self, kv: Tensor) -> Tensor:
-        kv = kv.unflatten(1, self.grid).permute(0, 1, 4, 2, 3, 5)
-        self.present = kv if self.present is None else torch.cat((self.present, kv), dim=2)
-        return self.present.permute(0, 1, 3, 4, 2, 5).flatten(1, 3)
+        now = kv.unflatten(1, self.grid).permute(0, 1, 4, 2, 3, 5).unbind(0)
+        if self.present is not None:
+            now = tuple(torch.cat(pair, dim=1) for pair in zip(self.present, now, strict=True))
+        self.present = now
+        return torch.stack(now).permute(0, 1, 3, 4, 2, 5).flatten(1, 3)
 
 
 class GraphState(StreamState):
@@ -118,7 +120,7 @@ class GraphState(StreamState):
         for tensor in layout:
             path, _, name = tensor.name.rpartition(".")
             if tensor.frames is None and name == "key":
-                kv = torch.stack((by_name[f"{path}.key"], by_name[f"{path}.value"])) if past else None
+                kv = (by_name[f"{path}.key"], by_name[f"{path}.value"]) if past else None
                 self.caches[path] = GraphCache(grid, kv)
             elif tensor.frames is not None and past:
                 self.frames[tensor.name] = by_name[tensor.name]
@@ -133,7 +135,7 @@ class GraphState(StreamState):
         """The state now."""
         found = dict(self.frames)
         for path, cache in self.caches.items():
-            found[f"{path}.key"], found[f"{path}.value"] = cache.present.unbind(0)  # type: ignore[attr-defined]
+            found[f"{path}.key"], found[f"{path}.value"] = cache.present  # type: ignore[attr-defined]
         return [found[tensor.name] for tensor in self.layout]
 
 
@@ -153,7 +155,7 @@ class EncoderGraph(nn.Module):
             state = GraphState(self.layout, past, grid, attention_context)
         tokens = self.network.encode(frames, state)
         if self.network.quantizer is not None:
-            tokens = self.network.quantizer.indices(tokens.movedim(1, -1))
+            tokens = self.network.quantizer.indices(tokens.permute(0, 2, 3, 4, 1))
         return (tokens,) if state is None else (tokens, *state.tensors())
 
 
@@ -172,7 +174,7 @@ class DecoderGraph(nn.Module):
             grid = tokens.shape[0], tokens.shape[-2], tokens.shape[-1]
             state = GraphState(self.layout, past, grid, attention_context)
         if self.network.quantizer is not None:
-            tokens = self.network.quantizer.indices_to_codes(tokens).movedim(-1, 1)
+            tokens = self.network.quantizer.indices_to_codes(tokens).permute(0, 4, 1, 2, 3)
         frames = self.network.decode(tokens, state)
         return (frames,) if state is None else (frames, *state.tensors())
 

@@ -37,9 +37,14 @@ class FSQ(nn.Module):
 
     def bound(self, z: Tensor) -> Tensor:
         """Latents (..., len(levels)) squashed so that rounding gives exactly `levels` values; float32."""
+        half, offset = self.half_and_offset()
+        return torch.tanh(z.float() + torch.atanh(offset / half)) * half - offset
+
+    def half_and_offset(self) -> tuple[Tensor, Tensor]:
+        """Of the values that `bound` gives, per channel: half of their range, and what is taken off."""
         half = (self.size - 1) * ((1 + 1e-3) / 2)
         offset = (1 - self.size % 2) * 0.5  # an even number of levels has no middle: shift by half a step
-        return torch.tanh(z.float() + torch.atanh(offset / half)) * half - offset
+        return half, offset
 
     def quantize(self, z: Tensor) -> Tensor:
         """Latents (..., len(levels)) to codes in [-1, 1], same shape and dtype, with a straight-through gradient."""
