@@ -27,6 +27,7 @@ from cosmotok.demo.what_if import (
     Changes,
     begin,
     changed,
+    decoded,
     drop,
     freeze,
     rectangle,
@@ -108,10 +109,28 @@ def test_changed_tokens_are_shown_beside_what_they_were(files, name):
     with opened(files / "clip.mp4", Limits(), 10, 64) as clip:
         _, result = finished(reconstructed(tokenizer, clip, whole))
         after = drop(result.tokens, tokenizer.spec, 0.5)
-        shares, changed = finished(show_changed(tokenizer, clip, result.tokens, after, seen))
+        shares, changed = finished(show_changed(tokenizer, clip, decoded(tokenizer, clip, result.tokens), after, seen))
     assert len(seen) == 10 and shares[-1] == 1
     assert (seen.side(0) == whole.side(1)).all() and (seen.side(1) != whole.side(1)).any()
     assert changed.report.psnr < result.report.psnr and torch.equal(changed.tokens, after)
+
+
+def test_tokens_as_they_were_are_decoded_once(files, monkeypatch):
+    pytest.importorskip("gradio", minversion="6")
+    from cosmotok.demo import page as module
+
+    done, page = [], module.Page(Tokenizer.from_pretrained, MODELS, Limits())
+    monkeypatch.setattr(module, "decoded", lambda *given: done.append(given) or decoded(*given))
+    with opened(files / "clip.mp4", Limits(), 10, 64) as clip, opened(files / "picture.png", Limits(), 1, 64) as other:
+        _, tokens = finished(encoded(page.load(MODELS[0]), clip))
+        first = list(page.before(MODELS[0], clip, 10, tokens))
+        assert sum(map(len, first)) >= 10
+        assert list(page.before(MODELS[0], clip, 10, tokens)) == first and len(done) == 1
+        monkeypatch.setattr(module, "PIXELS_KEPT", 3 * other.info.width * other.info.height)
+        _, tokens = finished(encoded(page.load(MODELS[0]), other))
+        list(page.before(MODELS[0], other, 1, tokens))
+        list(page.before(MODELS[0], clip, 9, tokens.repeat(1, 9, 1, 1)))  # too much
+        assert list(page.decoded) == [(MODELS[0], other.info, 1)]
 
 
 @pytest.mark.parametrize("name", ["picture.png", "clip.mp4"])
@@ -346,6 +365,34 @@ def test_what_if(visit, files):
     page.wait_for_function(
         "few => parseFloat(document.querySelector('#after dd.psnr')?.textContent ?? few) < few", arg=few
     )
+
+
+@pytest.mark.web
+def test_what_if_by_keyboard_alone(visit, files):
+    """Keys on a slider decode once, after the last of them; to pass by one decodes nothing."""
+    page = visit("en-US", 1200, 900)
+    choose(page, files / "picture.png")
+    page.get_by_role("tab", name=TEXTS["en"]["what_if"]).focus()
+    page.keyboard.press("Enter")
+    page.focus("#decode")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#after .player")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url) if "/queue/join" in request.url else None)
+    few = float(page.inner_text("#after dd.psnr").removesuffix(" dB"))
+    page.get_by_label(TEXTS["en"]["frozen"]).first.focus()
+    on = "document.activeElement.type + document.activeElement.getAttribute('aria-label')"
+    while not page.evaluate(on).startswith("rangerange slider for " + TEXTS["en"]["dropped"]):
+        page.keyboard.press("Tab")
+    page.wait_for_timeout(1000)
+    assert not asked
+    for _ in range(20):
+        page.keyboard.press("PageUp")
+    page.wait_for_function(
+        "few => parseFloat(document.querySelector('#after dd.psnr')?.textContent ?? few) < few", arg=few
+    )
+    page.wait_for_timeout(1000)
+    assert len(asked) == 1
 
 
 @pytest.mark.web

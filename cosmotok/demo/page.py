@@ -20,14 +20,16 @@ from cosmotok.demo.texts import TEXTS
 from cosmotok.demo.uploads import uploads_only
 from cosmotok.demo.views import figures, player, token_views
 from cosmotok.demo.visit import Visit
-from cosmotok.demo.what_if import AS_IT_IS, Changes, changed, show_changed
+from cosmotok.demo.what_if import AS_IT_IS, Changes, changed, decoded, show_changed
 from cosmotok.errors import CosmotokError
 from cosmotok.interface import BaseTokenizer
 from cosmotok.media import MediaReader
 
-__all__ = ["Page"]
+__all__ = ["KEYS", "Page"]
 
 HERE = Path(__file__).parent
+KEYS = (HERE / "keys.js").read_text(encoding="utf-8")
+"""What the page runs as it opens."""
 ASSETS = Path(gr.__file__).parent / "media_assets"
 EXAMPLES = ("videos/world.mp4", "images/lion.jpg", "images/bus.png", "images/tower.jpg")
 """Files that come with Gradio. The page opens on the first."""
@@ -36,6 +38,8 @@ KEY = "cosmotok_"
 """Before the names of our texts, since Gradio has texts of its own."""
 MODELS_KEPT, TOKENS_KEPT = 3, 6
 """In memory at a time; tokens of so many clips."""
+PIXELS_KEPT = 100_000_000
+"""Bytes of what was decoded from tokens as they were, in memory at a time."""
 PAINT = "#e8590c"
 CLEAN = (1800, 3600)
 """Every so many seconds, files of visitors older than so many go."""
@@ -54,6 +58,7 @@ class Page:
         self.load = lru_cache(maxsize=MODELS_KEPT)(load)
         self.models, self.limits = models, limits
         self.kept: OrderedDict[Any, Tensor] = OrderedDict()
+        self.decoded: OrderedDict[Any, list[np.ndarray]] = OrderedDict()
         named = {language: {KEY + key: text for key, text in words.items()} for language, words in TEXTS.items()}
         self.words = gr.I18n(**named, **{"pt-BR": named["pt"]})
         self.blocks = self.build()
@@ -221,7 +226,7 @@ class Page:
                 with opened(other, self.limits, int(frames), int(size), same) as second:
                     others = yield from self.tokens(visit, models[0], second, frames, (0.2, 0.4))
             after = changed(tokens, others, tokenizer.spec, changes)
-            work = partial(show_changed, tokenizer, clip, tokens, after)
+            work = partial(show_changed, tokenizer, clip, self.before(models[0], clip, frames, tokens), after)
             shown = yield from self.section(visit, tokenizer, clip, work, (0.4, 1), ("copy", "changed"))
         yield shown
 
@@ -237,6 +242,23 @@ class Page:
         while len(self.kept) > TOKENS_KEPT:
             self.kept.popitem(last=False)
         return self.kept[key]
+
+    def before(self, name: str, clip: MediaReader, frames: int, tokens: Tensor) -> Iterator[np.ndarray]:
+        """What is decoded from a clip's tokens, in pieces. They are kept, as `tokens` are."""
+        key = (name, clip.info, frames)
+        if key in self.decoded:
+            self.decoded.move_to_end(key)
+            yield from self.decoded[key]
+            return
+        pieces: list[np.ndarray] = []
+        for piece in decoded(self.load(name), clip, tokens):
+            if bytes_of(pieces) <= PIXELS_KEPT:
+                pieces.append(piece)
+            yield piece
+        if bytes_of(pieces) <= PIXELS_KEPT:
+            self.decoded[key] = pieces
+        while sum(map(bytes_of, self.decoded.values())) > PIXELS_KEPT:
+            self.decoded.popitem(last=False)
 
     def section(
         self,
@@ -267,6 +289,10 @@ class Page:
                 return {"background": next(iter(clip)).pixels, "layers": [], "composite": None}
         except CosmotokError:
             return None
+
+
+def bytes_of(pieces: list[np.ndarray]) -> int:
+    return sum(piece.nbytes for piece in pieces)
 
 
 def painted_in(canvas: dict[str, Any] | None) -> np.ndarray | None:

@@ -53,7 +53,7 @@ def serving(
         os.environ["GRADIO_TEMP_DIR"] = folder  # read when a page is built
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         gr = import_gradio()
-        from cosmotok.demo.page import Page
+        from cosmotok.demo.page import KEYS, Page
 
         page = Page(load, models, limits)
         page.load(models[0])  # the first visitor waits for nothing, and a wrong name is told at once
@@ -69,6 +69,7 @@ def serving(
                 max_file_size=f"{limits.upload}mb",
                 footer_links=[],
                 i18n=page.words,
+                js=KEYS,
                 theme=gr.themes.Default(font=font, font_mono=mono),
             )
         except OSError as error:

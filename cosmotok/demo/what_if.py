@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ __all__ = [
     "Changes",
     "begin",
     "changed",
+    "decoded",
     "drop",
     "freeze",
     "painted_tokens",
@@ -139,25 +140,24 @@ def changed(tokens: Tensor, others: Tensor | None, spec: TokenizerSpec, changes:
     return tokens if changes.bits == AS_IT_IS else round_to_bits(tokens, changes.bits)
 
 
-def show_changed(
-    tokenizer: BaseTokenizer, clip: MediaReader, tokens: Tensor, after: Tensor, show: Show
-) -> Steps[Result]:
-    """Shows what is decoded from a clip's tokens beside what is decoded from them after changes. Figures are of the
-    latter."""
+def decoded(tokenizer: BaseTokenizer, clip: MediaReader, tokens: Tensor) -> Iterator[np.ndarray]:
+    """Frames of a clip from its tokens, (T, H, W, 3) in uint8, latent frame by latent frame; at last what is left."""
     size = (clip.info.height, clip.info.width)
-    decoders = [tokenizer.stream_decoder(attention_context=ATTENTION_CONTEXT, size=size) for _ in range(2)]
+    decoder = tokenizer.stream_decoder(attention_context=ATTENTION_CONTEXT, size=size)
+    for piece in tokens.split(1, tokenizer.spec.time_axis):
+        yield to_pixels(decoder.push(piece.to(tokenizer.device)))
+    yield to_pixels(decoder.flush())
+
+
+def show_changed(
+    tokenizer: BaseTokenizer, clip: MediaReader, before: Iterable[np.ndarray], after: Tensor, show: Show
+) -> Steps[Result]:
+    """Shows what is decoded from tokens after changes beside what was `decoded` before. Figures are of the former."""
     quality, timed, frames = RunningQuality(), Stopwatch(), iter(clip)
-
-    def pieces() -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-        axis = tokenizer.spec.time_axis
-        for pair in zip(tokens.split(1, axis), after.split(1, axis), strict=True):
-            first, second = (piece.to(tokenizer.device) for piece in pair)
-            yield to_pixels(decoders[0].push(first)), timed(lambda part: to_pixels(decoders[1].push(part)), second)
-        yield to_pixels(decoders[0].flush()), to_pixels(decoders[1].flush())
-
-    total = tokens.shape[tokenizer.spec.time_axis]
-    for done, (before, now) in enumerate(pieces(), 1):
-        for left, right, frame in zip(before, now, frames, strict=False):  # frames last: none is taken in vain
+    now = decoded(tokenizer, clip, after)
+    total = after.shape[tokenizer.spec.time_axis]
+    for done, piece in enumerate(before, 1):
+        for left, right, frame in zip(piece, timed(next, now), frames, strict=False):  # frames last: none is lost
             quality.update(frame.pixels, right)
             show(frame, left, right)
         yield min(1.0, done / total)
