@@ -99,6 +99,15 @@ def _signal(key: str, name: str, values: np.ndarray, numbers: Sequence[int]) -> 
     return values[np.asarray(numbers)].astype(np.float32).ravel()
 
 
+def size_of(value: Any) -> int:
+    """Bytes of a value, the same on every machine, since row groups are cut by them."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, str):
+        return len(value.encode())
+    return len(value) if isinstance(value, bytes) else 8 * (len(value) if isinstance(value, list) else 1)
+
+
 class RowFile:
     """Writes rows as they come; row groups depend on the rows alone."""
 
@@ -111,9 +120,8 @@ class RowFile:
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Adds a row."""
-        tokens = row.get("latents", row.get("indices"))
         self._waiting.append(row)
-        self._bytes += len(tokens) * (1 if isinstance(tokens, bytes) else 2)
+        self._bytes += sum(map(size_of, row.values()))
         self.rows += 1
         if len(self._waiting) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._flush()
