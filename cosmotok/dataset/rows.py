@@ -17,6 +17,7 @@ from torch import Tensor
 from cosmotok.addresses import public
 from cosmotok.dataset.schema import SIGNAL, LatentDtype, pack
 from cosmotok.dataset.shaping import Segment
+from cosmotok.dataset.sources.jsontext import plain
 from cosmotok.errors import InputError, MediaError
 from cosmotok.spec import TokenizerSpec
 
@@ -65,7 +66,7 @@ def row_of(
     Raises:
         InputError: where latents do not fit the dtype, or signals do not fit the frames.
     """
-    rest = dict(metadata)
+    rest = plain(metadata)
     caption = rest.pop("caption", None)
     start, still = timing.times[0], segment.frame_rate is None
     rate = segment.frame_rate

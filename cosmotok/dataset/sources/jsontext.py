@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["json_of", "objects", "parsed", "plain"]
+__all__ = ["json_of", "objects", "parsed", "plain", "repaired"]
 
-_ODD = re.compile("[\ud800-\udfff]")
+_ODD = re.compile("[\0\ud800-\udfff]")
 
 
 def objects(columns: Mapping[str, pa.Array], rows: int) -> pa.Array:
@@ -54,8 +54,13 @@ def _members(name: str, column: pa.Array) -> pa.Array:
 
 
 def json_of(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return json.dumps(value) if _ODD.search(text) else text
+    return repaired(json.dumps(value, ensure_ascii=False))
+
+
+def repaired(text: str) -> str:
+    """With U+FFFD for halves of characters, which JSON can have and UTF-8 cannot, and for NUL, which ends a text in
+    programs in C."""
+    return _ODD.sub("\ufffd", text)
 
 
 def parsed(text: str | bytes) -> Any:
@@ -71,15 +76,17 @@ def parsed(text: str | bytes) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON can have it: times as text, no bytes, None for what is no finite number."""
-    if value is None or isinstance(value, (str, bool, int)):
+    """`value` as JSON can have it: times as text, texts `repaired`, no bytes, None for what is no finite number."""
+    if value is None or isinstance(value, (bool, int)):
         return value
+    if isinstance(value, str):
+        return repaired(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
+        return {repaired(str(key)): plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(each) for each in value]
     if isinstance(value, (bytes, bytearray, memoryview)):
         return None
-    return str(value)
+    return repaired(str(value))

@@ -253,10 +253,8 @@ def _is_flat(line: bytes) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    """As a cell; half a character that JSON can have and UTF-8 cannot becomes a question mark."""
-    if value is None or not isinstance(value, str):
-        return None if value is None else json_of(value)
-    return value.encode(errors="replace").decode()
+    """As a cell."""
+    return value if value is None or isinstance(value, str) else json_of(value)
 
 
 def _shortest(keys: pa.Array) -> pa.Array:
