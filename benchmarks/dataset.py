@@ -1,6 +1,6 @@
 """Measures `cosmotok tokenize`, as ratios within one run, and planning of ten million inputs: figures of docs/scale.md.
 
-python benchmarks/dataset.py            # ten minutes; machines without other work
+python benchmarks/dataset.py            # a few minutes; machines without other work
 python benchmarks/dataset.py --inputs 1_000_000 --no-write
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pages import DOCS, replace_between
+from pages import DOCS, figures_table, replace_between
 
 from cosmotok import Tokenizer
 from cosmotok.dataset.engines import Processes, RayEngine
@@ -32,8 +32,6 @@ from cosmotok.media import VideoWriter, open_media
 SIDE, SEGMENT, CLIPS, FRAMES = 256, 17, 24, 68
 """Of the clips that rates are measured on."""
 ROUNDS = 3
-SWING = 128
-"""Pixels that a picture moves, there and back."""
 
 
 def write_clips(folder: Path) -> None:
@@ -41,13 +39,12 @@ def write_clips(folder: Path) -> None:
     folder.mkdir()
     for seed in range(CLIPS):
         rng = np.random.default_rng(seed)
-        side = (SIDE + SWING) // 8
+        side = -(-(SIDE + FRAMES) // 8)
         small = rng.integers(0, 255, (side, side, 3), np.uint8)
         picture = np.kron(small, np.ones((8, 8, 1), np.uint8))
         with VideoWriter(folder / f"{seed:02}.mp4", width=SIDE, height=SIDE, frame_rate=Fraction(24)) as writer:
             for number in range(FRAMES):
-                at = SWING - abs(number % (2 * SWING) - SWING)
-                writer.write(picture[at : at + SIDE, at : at + SIDE])
+                writer.write(picture[number : number + SIDE, number : number + SIDE])
 
 
 def seconds(run: object) -> float:
@@ -149,8 +146,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         figures = plan(Path(folder), given.inputs) | rates(Path(folder), given.model)
-    rows = [f"| {what} | {figure} |" for what, figure in figures.items()]
-    table = "\n".join(["| what | figure |", "|---|---:|", *rows])
+    table = figures_table(figures)
     print(table)
     if not given.no_write:
         for page in ("scale.md", "scale.pt.md"):

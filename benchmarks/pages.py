@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from portuguese import PROSE, portuguese
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+
+
+def figures_table(figures: Mapping[str, str]) -> str:
+    """A row for every figure: what it is of, and itself."""
+    return "\n".join(
+        ["| what | figure |", "|---|---:|", *(f"| {what} | {figure} |" for what, figure in figures.items())]
+    )
 
 
 def replace_between(path: Path, mark: str, text: str) -> None:

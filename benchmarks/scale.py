@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from dataset import write_list
-from pages import DOCS, replace_between
+from pages import DOCS, figures_table, replace_between
 
 from cosmotok.dataset.engines import Engine
 from cosmotok.dataset.job import Advance, Job
@@ -190,24 +190,23 @@ def simulate(inputs: int, workers: int, folder: Path) -> tuple[str, float]:
     lost = sum(fleet.lost for fleet in disturbed.fleets)
     hours = sum(fleet.hours for fleet in disturbed.fleets)
     useful = sum(fleet.hours for fleet in plain.fleets)
-    rows = [
-        ("clips planned", f"{counts.planned:,}"),
-        ("done", f"{counts.done:,}"),
-        ("quarantined", f"{counts.quarantined:,}"),
-        ("workers", f"{workers:,}"),
-        ("shards", f"{len(manifest.shards):,}"),
-        ("shards begun", f"{begun:,}"),
-        ("workers lost", f"{lost:,}"),
-        ("kills of all of it", f"{len(KILLED_AT)}"),
-        ("worker-hours", f"{hours:,.0f}"),
-        ("of which without any failure", f"{useful / hours:.0%}"),
-        ("manifest", f"{(folder / 'disturbed' / 'manifest.json').stat().st_size / 1e6:.1f} MB"),
-        ("planning, of one core", f"{disturbed.planning[0]:.0f} s"),
-        ("going on after a kill, of one core", f"{max(disturbed.planning[1:]):.0f} s"),
-        ("memory of the process that plans and collects", f"{peak:.1f} GB"),
-    ]
-    table = "\n".join(["| what | figure |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows)])
-    return table, (folder / "disturbed" / "manifest.json").stat().st_size / len(manifest.shards)
+    figures = {
+        "clips planned": f"{counts.planned:,}",
+        "done": f"{counts.done:,}",
+        "quarantined": f"{counts.quarantined:,}",
+        "workers": f"{workers:,}",
+        "shards": f"{len(manifest.shards):,}",
+        "shards begun": f"{begun:,}",
+        "workers lost": f"{lost:,}",
+        "kills of all of it": f"{len(KILLED_AT)}",
+        "worker-hours": f"{hours:,.0f}",
+        "of which without any failure": f"{useful / hours:.0%}",
+        "manifest": f"{(folder / 'disturbed' / 'manifest.json').stat().st_size / 1e6:.1f} MB",
+        "planning, of one core": f"{disturbed.planning[0]:.0f} s",
+        "going on after a kill, of one core": f"{max(disturbed.planning[1:]):.0f} s",
+        "memory of the process that plans and collects": f"{peak:.1f} GB",
+    }
+    return figures_table(figures), (folder / "disturbed" / "manifest.json").stat().st_size / len(manifest.shards)
 
 
 PETABYTE, BITRATE, RATE, HEIGHT, WIDTH = 1e15, 5e6, 24, 720, 1280
