@@ -76,9 +76,10 @@ def decibels(found: Comparison) -> dict[str, float]:
 def motion_table(figures: dict[str, dict[str, float]], names: Sequence[str]) -> str:
     """Of each model on each kind of clips, and in brackets what that is above the KLT."""
     lines = [f"| model | {' | '.join(figures)} |", "|---|" + "---:|" * len(figures)]
+    transforms = linear()
     for name in names:
-        transform = linear()[name]
-        cells = [f"{of_kind[name]:.2f} ({of_kind[name] - of_kind[transform]:+.2f})" for of_kind in figures.values()]
+        beside = transforms[name]
+        cells = [f"{of_kind[name]:.2f} ({of_kind[name] - of_kind[beside]:+.2f})" for of_kind in figures.values()]
         lines.append(f"| `{name}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
