@@ -13,14 +13,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cosmotok.errors import CosmotokError
+from cosmotok.errors import CosmotokError, InputError
 
-__all__ = ["MOST", "CallError", "Remote", "device_name", "reason"]
+__all__ = ["CallError", "Remote", "check_counts", "device_name", "reason"]
 
 MOST = 1024
 """Of processes, of threads in each, and of other counts that people give: more is a mistake, or crashes PyTorch."""
 PATIENCE = 5.0
 """Seconds that a process gets to end by itself."""
+
+
+def check_counts(**counts: int | None) -> None:
+    """Raises InputError for one that is not from 1 to `MOST`; None is left to whoever asked."""
+    for name, count in counts.items():
+        if count is not None and not 1 <= count <= MOST:
+            raise InputError(f"{name}={count}: expected a whole number from 1 to {MOST}")
 
 
 class CallError(CosmotokError):

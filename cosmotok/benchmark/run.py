@@ -22,7 +22,7 @@ from cosmotok.devices import find_device
 from cosmotok.errors import CosmotokError, InputError
 from cosmotok.families import FAMILIES, family_of, find_among
 from cosmotok.interface import Clip, Model
-from cosmotok.processes import MOST, Remote, device_name, reason
+from cosmotok.processes import Remote, check_counts, device_name, reason
 
 __all__ = ["MODELS", "benchmark"]
 
@@ -224,9 +224,7 @@ def check(
         raise InputError(f"sizes={list(sizes)}: expected (width, height) of at least one pixel each")
     if not frames or min(frames) < 1:
         raise InputError(f"frames={list(frames)}: expected lengths of at least 1")
-    for name, count in (("rounds", rounds), ("threads", 1 if threads is None else threads)):
-        if not 1 <= count <= MOST:
-            raise InputError(f"{name}={count}: expected a whole number from 1 to {MOST}")
+    check_counts(rounds=rounds, threads=threads)
     find_device(device)
     check_memory(sizes, frames)
 

@@ -15,10 +15,9 @@ from cosmotok.dataset.job import Advance, Job
 from cosmotok.dataset.plan import Task
 from cosmotok.dataset.records import Record
 from cosmotok.dataset.worker import Worker
-from cosmotok.errors import InputError
 from cosmotok.foreign import one_line
 from cosmotok.interface import BaseTokenizer
-from cosmotok.processes import MOST, CallError, Remote
+from cosmotok.processes import CallError, Remote, check_counts
 
 __all__ = ["Processes"]
 
@@ -31,13 +30,11 @@ class Processes(Engine):
         threads: of each one's arithmetic; None shares the processors among them.
 
     Raises:
-        InputError: for less than one of either, or more than `MOST`.
+        InputError: for less than one of either, or more than `processes.MOST`.
     """
 
     def __init__(self, workers: int, threads: int | None = None) -> None:
-        for name, count in (("workers", workers), ("threads", 1 if threads is None else threads)):
-            if not 1 <= count <= MOST:
-                raise InputError(f"{name}={count}: expected a whole number from 1 to {MOST}")
+        check_counts(workers=workers, threads=threads)
         self.workers = workers
         self.threads = threads or max(1, (os.cpu_count() or 1) // workers)
 
