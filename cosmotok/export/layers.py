@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from cosmotok.export.graphs import GraphCache
 from cosmotok.network import FSQ, StreamState
 from cosmotok.network.blocks import SpatialAttention, TemporalAttention
-from cosmotok.network.causal import FrameNorm, SpatialConv, TemporalConv
+from cosmotok.network.causal import NORM_EPSILON, FrameNorm, SpatialConv, TemporalConv
 from cosmotok.network.shortcut import LinearDecoderShortcut, LinearEncoderShortcut
 from cosmotok.network.state import is_start
 from cosmotok.network.wavelet import HaarTransform, InverseHaarTransform
@@ -249,13 +249,18 @@ def translations() -> dict[Any, Callable[..., Any]]:
         return op.Transpose(op.Reshape(x, joined(ints(-1), op.Shape(x, start=2))), perm=[0, 3, 1, 2])
 
     def frame_norm(x: Any, weight: Any, bias: Any, groups: int) -> Any:
-        # With one group the order of a frame's values does not matter, and they stay where they are.
-        source = x if groups == 1 else images(x)
-        flat = op.Reshape(source, ints(0, 0, -1) if groups == 1 else ints(0, groups, -1))
-        values = op.Reshape(flat, joined(ints(-1, 1), op.Shape(flat, start=2))) if groups == 1 else flat
-        ones, zeros = (op.Constant(value_floats=[value] * groups) for value in (1.0, 0.0))
-        normal = op.Reshape(op.InstanceNormalization(values, ones, zeros, epsilon=1e-6), op.Shape(source))
-        if groups > 1:
+        def normalised(values: Any) -> Any:
+            """(B T, groups, all values of a group)."""
+            ones, zeros = (op.Constant(value_floats=[value] * groups) for value in (1.0, 0.0))
+            return op.InstanceNormalization(values, ones, zeros, epsilon=NORM_EPSILON)
+
+        if groups == 1:  # the order of a frame's values does not matter, and they stay where they are
+            frames = op.Reshape(x, ints(0, 0, -1))
+            values = op.Reshape(frames, joined(ints(-1, 1), op.Shape(frames, start=2)))
+            normal = op.Reshape(normalised(values), op.Shape(x))
+        else:
+            source = images(x)
+            normal = op.Reshape(normalised(op.Reshape(source, ints(0, groups, -1))), op.Shape(source))
             normal = op.Reshape(op.Transpose(normal, perm=[0, 2, 3, 1]), op.Shape(x))
         return op.Add(op.Mul(normal, weight), bias)
 

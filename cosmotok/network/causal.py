@@ -18,6 +18,7 @@ from cosmotok.kernels.float32 import pointwise_kernel, spatial_kernel, temporal_
 from cosmotok.network.state import Causal, StreamState
 
 __all__ = [
+    "NORM_EPSILON",
     "FactorizedConv",
     "FrameNorm",
     "Pointwise",
@@ -27,6 +28,9 @@ __all__ = [
     "repeat_pixels",
     "swish",
 ]
+
+NORM_EPSILON = 1e-6
+"""Added to the variance that a norm divides by the root of."""
 
 
 class Pointwise(nn.Linear):
@@ -145,7 +149,7 @@ class FrameNorm(nn.Module):
         batch, frames = x.shape[:2]
         image = x.flatten(0, 1).permute(0, 3, 1, 2)
         # Not F.group_norm, which refuses groups of a single value: one position of a narrow network.
-        image = torch.group_norm(image, self.groups, self.weight, self.bias, 1e-6)
+        image = torch.group_norm(image, self.groups, self.weight, self.bias, NORM_EPSILON)
         return image.permute(0, 2, 3, 1).unflatten(0, (batch, frames)).contiguous()
 
 
