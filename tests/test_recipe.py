@@ -300,6 +300,27 @@ def test_checking_the_data_of_a_recipe_refuses_too_little_as_training_does(tmp_p
     assert "1 videos, 4 images" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "verb"),
+    [
+        *(("WORLD_SIZE", value, command.dry_run) for value in ("two", "0", "-1", "1.5", "")),
+        ("WORLD_SIZE", "two", command.check_data),
+        ("RANK", "zero", command.train),
+    ],
+)
+def test_a_number_of_processes_that_is_none_is_refused(tmp_path, monkeypatch, variable, value, verb):
+    data = make_data(tmp_path / "data", videos=2, images=4)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match=rf"{variable}={value}: expected a whole number from [01] .*unset it"):
+        verb("cv4x8x8-tiny", assignments=[f"data.train={data}"])
+
+
+def test_a_dry_run_counts_the_processes_that_are_launched(monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    command.dry_run("cv4x8x8-tiny", device="cpu", as_json=True)
+    assert json.loads(capsys.readouterr().out)["processes"] == 2
+
+
 def test_a_dry_run_of_a_time_says_the_time_and_speaks_portuguese(tmp_path, capsys):
     data = make_data(tmp_path / "data")
     command.dry_run("cv4x8x8-tiny", assignments=[f"data.train={data}", "minutes=1.5"], device="cpu")

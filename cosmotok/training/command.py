@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cosmotok.errors import ConfigError
+from cosmotok.foreign import one_line
 from cosmotok.language import translate as _
 from cosmotok.printing import print_json, say
 from cosmotok.sentences import translated
@@ -49,6 +50,21 @@ def default_output(recipe: Recipe) -> Path:
     return Path("runs") / recipe.name
 
 
+def launched(variable: str, least: int) -> int:
+    """What `torchrun` or `accelerate launch` says of this process; `least` where nobody launched it.
+
+    Raises:
+        ConfigError: for anything but a whole number from `least`.
+    """
+    value = os.environ.get(variable, str(least))
+    if not (value.isascii() and value.isdigit() and len(value) < 10 and int(value) >= least):
+        raise ConfigError(
+            f"{variable}={one_line(value)}: expected a whole number from {least} in this environment variable, as "
+            "torchrun and accelerate launch set it; without them, unset it"
+        )
+    return int(value)
+
+
 def train(
     name: str | None,
     *,
@@ -69,7 +85,7 @@ def train(
     from cosmotok.training.report import write_report
     from cosmotok.training.run import start_run
 
-    if int(os.environ.get("RANK", "0")) > 0:  # one of several processes, of which the first one talks
+    if launched("RANK", 0) > 0:  # one of several processes, of which the first one talks
         return start_run(recipe, folder, resume=resume, device=device)
     try:
         with RunConsole(_("training {name}").format(name=recipe.name), recipe.steps, recipe.minutes) as console:
@@ -97,7 +113,7 @@ def dry_run(
 
     recipe = resolve(name, file=file, assignments=assignments)
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    facts = describe(recipe, torch.device(place), processes=int(os.environ.get("WORLD_SIZE", "1")))
+    facts = describe(recipe, torch.device(place), processes=launched("WORLD_SIZE", 1))
     if as_json:
         print_json(facts)
         return
@@ -143,5 +159,5 @@ def check_data(
         return False
     if name is not None:
         for stage in range(len(recipe.stages)):
-            training_data(recipe, stage, world=int(os.environ.get("WORLD_SIZE", "1")))
+            training_data(recipe, stage, world=launched("WORLD_SIZE", 1))
     return True
