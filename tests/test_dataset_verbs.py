@@ -16,8 +16,9 @@ from cosmotok import Tokenizer
 from cosmotok.cli.app import command
 from cosmotok.dataset import TokenDataset
 from cosmotok.dataset.manifest import Manifest
-from cosmotok.dataset.options import Options
+from cosmotok.dataset.options import Options, differences
 from cosmotok.dataset.reading.clips import RowTokens, fraction_of
+from cosmotok.dataset.reading.facts import changed_options
 from cosmotok.dataset.run import tokenize
 from cosmotok.dataset.shaping import Shaping
 from cosmotok.errors import InputError, TokenFileError
@@ -68,7 +69,17 @@ def test_info_tells_what_a_data_set_is(made: Path, capsys: pytest.CaptureFixture
     assert (found["inputs"], found["rows"], found["shards"]) == (4, len(TokenDataset(made)), 2)
     assert found["options"]["shaping"]["segment"] == 9
     text = run(capsys, "info", made)
-    assert "segment 9, size [64, 48], shard inputs 2" in text and "overlap" not in text
+    assert "segment 9, size 64x48, shard inputs 2" in text and "overlap" not in text
+
+
+def test_sizes_are_shown_as_they_are_given() -> None:
+    plain, fixed, several = (
+        Options(shaping=shaping).record()
+        for shaping in (Shaping(), Shaping(size=(64, 48)), Shaping(buckets=((64, 48), (48, 64))))
+    )
+    assert differences(fixed, plain) == ["shaping.size: 64x48, not None"]
+    assert differences(plain, several) == ["shaping.buckets: none, not 64x48, 48x64"]
+    assert changed_options(dict(several)) == ["buckets 64x48, 48x64"]
 
 
 def test_info_of_a_set_that_is_not_complete(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

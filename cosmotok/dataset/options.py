@@ -80,5 +80,14 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         if isinstance(before, Mapping) and isinstance(now, Mapping):
             found += differences(before, now, f"{prefix}{name}.")
         elif before != now:
-            found.append(f"{prefix}{name}: {before}, not {now}")
+            found.append(f"{prefix}{name}: {_shown(before)}, not {_shown(now)}")
     return found
+
+
+def _shown(value: Any) -> str:
+    """A size as 64x48, and several with commas; any other value as it is."""
+    if not isinstance(value, (list, tuple)):
+        return str(value)
+    if value and all(isinstance(each, (list, tuple)) for each in value):
+        return ", ".join(map(_shown, value))
+    return "x".join(map(str, value)) or "none"
