@@ -19,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from cosmotok import Tokenizer
+from cosmotok import Tokenizer, language
 from cosmotok.benchmark import PEERS, Clip, Half, Machine, Report, Result, benchmark, jobs, run
 from cosmotok.benchmark.counting import count_operations
+from cosmotok.benchmark.findings import Agreement
 from cosmotok.benchmark.jobs import MatrixProduct, ModelJob
 from cosmotok.benchmark.memory import PeakMemory, free_memory, limit_memory
 from cosmotok.benchmark.plot import write_plot
@@ -497,6 +498,23 @@ def test_a_report_in_numbers_and_words():
     assert found.failed and not report().failed
     assert [row[:2] for row in rows(found, CLIP)][-1] == ("big", "failed")
     assert notes(found, CLIP) == ["ours: random weights", "big: failed: out of memory"]
+
+
+def test_notes_speak_portuguese():
+    found = report(failing=True)
+    said = ["weights of CV8x8x8", "best linear transform of blocks of 4 x 8 x 8"]
+    found.results[0] = replace(found.results[0], notes=said)
+    found.agreements.append(Agreement("ours", "theirs", CLIP, 1.5e-6, 2e-7))
+    english = notes(found, CLIP)
+    assert english[-1].endswith("latents equal within 1.5e-06 of their range, frames within 2.0e-07")
+    language.speak({"LANG": "pt_BR.UTF-8"})
+    try:
+        ours, *others = notes(found, CLIP)
+    finally:
+        language.speak({})
+    assert ours == "ours: pesos de CV8x8x8; a melhor transformada linear de blocos de 4 x 8 x 8"
+    assert others[0] == "big: falhou: memória insuficiente"
+    assert others[-1].startswith("ours e theirs, com os mesmos pesos: latentes iguais a menos de 1,5e-06")
 
 
 GRID = tuple(Clip(frames, side, side) for side in (64, 128) for frames in (1, 17))

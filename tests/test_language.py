@@ -161,6 +161,17 @@ def test_errors_and_numbers(tmp_path):
             "--device cuda: not on this machine; expected --device cpu",
             "--device cuda: não existe nesta máquina; esperava-se",
         ),
+        (
+            "device=cuda:9: not on this machine; expected device=cpu or device=cuda:0 or device=cuda:1",
+            "device=cuda:9: não existe nesta máquina; esperava-se device=cpu ou device=cuda:0 ou device=cuda:1",
+        ),
+        (
+            "may be CV8x8x8 or CV8x8x8-720p, whose keys and shapes are the same; "
+            "pass variant=... (on the command line: --variant)",
+            "CV8x8x8 ou CV8x8x8-720p",
+        ),
+        ("seed='x': expected a whole number or null, got str", "esperava-se um número inteiro ou null"),
+        ("cats or dogs.mp4: no such file", "cats or dogs.mp4: o arquivo não existe"),
         ("nobody has translated this", "nobody has translated this"),
     ],
 )

@@ -10,6 +10,7 @@ from cosmotok.interface import Clip
 from cosmotok.language import number
 from cosmotok.language import translate as _
 from cosmotok.printing import clean, print_table
+from cosmotok.sentences import translated
 
 __all__ = ["clip_words", "memory", "notes", "print_report", "rows", "speed"]
 
@@ -75,19 +76,21 @@ def notes(report: Report, clip: Clip) -> list[str]:
     lines = [line for result in report.results if result.asked == clip for line in remarks(result)]
     for one in report.agreements:
         if one.clip == clip:
-            lines.append(
-                f"{one.name} and {one.other}, the same weights: latents equal within {one.latents:.1e} of their range, "
-                f"frames within {one.frames:.1e}"
+            told = _(
+                "{one} and {other}, the same weights: latents equal within {latents} of their range, "
+                "frames within {frames}"
             )
+            latents, frames = (number(f"{difference:.1e}") for difference in (one.latents, one.frames))
+            lines.append(told.format(one=one.name, other=one.other, latents=latents, frames=frames))
     return lines
 
 
 def remarks(result: Result) -> list[str]:
-    said = list(result.notes)
+    said = list(map(translated, result.notes))
     if result.taken is not None and result.taken != result.asked:
-        said.insert(0, f"takes {clip_words(result.taken)}")
+        said.insert(0, _("takes {clip}").format(clip=clip_words(result.taken)))
     if result.error is not None:
-        said.append(f"failed: {result.error}")
+        said.append(_("failed: {reason}").format(reason=translated(result.error)))
     return [f"{result.name}: {'; '.join(said)}"] if said else []
 
 

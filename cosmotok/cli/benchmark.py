@@ -13,6 +13,7 @@ from cosmotok.errors import CosmotokError, InputError
 from cosmotok.foreign import one_line
 from cosmotok.language import translate as _
 from cosmotok.printing import print_json
+from cosmotok.sentences import translated
 
 DEFAULT_MODELS = "CV8x8x8,diffusers:Cosmos"
 
@@ -96,7 +97,9 @@ def benchmark(
             "{failed} of {total} measurements failed, first {name}: {reason}; if memory is short, try a smaller --size "
             "or fewer --frames"
         )
-        message = told.format(failed=len(report.failed), total=total, name=first.name, reason=first.error)
+        message = told.format(
+            failed=len(report.failed), total=total, name=first.name, reason=translated(first.error or "")
+        )
         raise CosmotokError(message)
 
 
