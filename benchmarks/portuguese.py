@@ -70,6 +70,8 @@ CELLS = {
     "one process, of the model's own rate": "um processo, em relação à taxa do próprio modelo",
     "two local workers over one, a thread each": "dois processos locais em relação a um, uma thread cada",
     "two workers of Ray over two local ones": "dois processos do Ray em relação a dois locais",
+    "start of two local workers": "início de dois processos locais",
+    "start of two workers of Ray": "início de dois processos do Ray",
     "planning, 10,000,000 inputs": "planejamento, 10.000.000 de entradas",
     "going on, 10,000,000 inputs": "retomada, 10.000.000 de entradas",
     "memory of the process that plans and collects": "memória do processo que planeja e reúne",
