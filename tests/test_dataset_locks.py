@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from test_tokenize import MODEL, SMALL, bucket, clips  # noqa: F401 - fixtures
 
+from cosmotok.dataset import run as run_module
 from cosmotok.dataset import storage as module
 from cosmotok.dataset.run import tokenize
 from cosmotok.dataset.storage import RemoteStorage, Storage, storage_at
@@ -126,3 +127,23 @@ def test_a_run_that_was_taken_for_dead_ends(clips: Path, monkeypatch: pytest.Mon
     with pytest.raises(InputError, match="another run has taken over"):
         tokenize([str(clips)], url, MODEL, options=SMALL, advance=taken_over)
     assert tokenize([str(clips)], url, MODEL, options=SMALL).complete
+
+
+def test_a_data_set_that_another_run_has_changed_just_now(
+    clips: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between the look at its manifest and the lock."""
+    output, both = str(tmp_path / "out"), [str(clips / "0.mp4"), str(clips / "1.mp4")]
+    with monkeypatch.context() as meanwhile:
+
+        def late(names: list[str]) -> list:
+            meanwhile.undo()
+            tokenize(both, output, MODEL, options=SMALL)
+            return run_module.find_sources(names)
+
+        meanwhile.setattr(run_module, "find_sources", late)
+        with pytest.raises(InputError, match="changed this data set just now"):
+            tokenize(both[:1], output, MODEL, options=SMALL)
+    assert tokenize(both, output, MODEL, options=SMALL).complete

@@ -6,6 +6,7 @@ import base64
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,16 @@ import pyarrow.parquet as pq
 import pytest
 from test_tokenize import MODEL, write_clip
 
+from cosmotok import Tokenizer
 from cosmotok.addresses import public
+from cosmotok.dataset import job, plan, rows, run
+from cosmotok.dataset.engines import Processes
 from cosmotok.dataset.options import Options
 from cosmotok.dataset.run import tokenize
 from cosmotok.dataset.shaping import Shaping
+from cosmotok.dataset.sources import find
 from cosmotok.dataset.storage import storage_at
+from cosmotok.dataset.verify import verify
 from cosmotok.errors import CosmotokError, InputError
 
 OPTIONS = Options(shaping=Shaping(size=(64, 48), segment=9), shard_inputs=1)
@@ -160,6 +166,42 @@ def test_signed_links_and_logins_as_sources(server: Server, tmp_path: Path) -> N
     assert more.counts.done == 3 and more.shards[:2] == first.shards
     text = written(tmp_path / "out")
     assert "5ec4e7" not in text and "pa55w0rd" not in text and "annabel" not in text
+
+
+def test_several_lists_of_signed_links(server: Server, tmp_path: Path) -> None:
+    lists = [str(listing(tmp_path / f"{name}.jsonl", server, [f"{name}.mp4"])) for name in range(3)]
+    manifest = tokenize(lists, str(tmp_path / "out"), MODEL, options=OPTIONS, engine=Processes(1, 1))
+    assert manifest.counts.done == 3 and "5ec4e7" not in written(tmp_path / "out")
+
+
+def test_a_data_set_of_an_earlier_version_goes_on(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has its links as they were given."""
+    place, output = listing(tmp_path / "list.jsonl", server, ["0.mp4", "1.mp4"]), tmp_path / "out"
+    sources = [str(place), server.login("2.mp4")]
+    with monkeypatch.context() as earlier:
+        for module in (plan, find, run, rows, job):
+            earlier.setattr(module, "public", lambda text: text, raising=False)
+        first = tokenize(sources, str(output), MODEL, options=OPTIONS)
+    part = output / ".plan" / "part-00000.parquet"
+    group, about = pq.read_table(part), json.loads(pq.read_metadata(part).metadata[b"cosmotok"])
+    del about["public"]
+    pq.write_table(group.replace_schema_metadata({b"cosmotok": json.dumps(about)}), part, row_group_size=1)
+    assert "5ec4e7" in written(output) and "pa55w0rd" in written(output)
+    (output / first.shards[1].name).unlink()
+    (output / first.shards[2].name).unlink()
+    server.signature, server.password = "5ec4e7-1", "pa55w0rd-1"
+    listing(place, server, ["0.mp4", "1.mp4"])
+    again = tokenize([str(place), server.login("2.mp4")], str(output), MODEL, options=OPTIONS)
+    assert again.counts == replace(first.counts, bytes=again.counts.bytes) and again.shards[0] == first.shards[0]
+    assert again.sources == (str(place), f"http://{server.host}/2.mp4")
+    found = verify(str(output), Tokenizer.from_pretrained(MODEL), sample=3)
+    assert not found.faults and found.not_reached == 3  # by nobody without today's links
+    place.write_text("")
+    with pytest.raises(InputError, match="2 vanished") as caught:
+        tokenize([server.login("2.mp4")], str(output), MODEL, options=OPTIONS)
+    assert "5ec4e7" not in str(caught.value) and "0.mp4" in str(caught.value)
 
 
 def test_no_error_tells_a_secret(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

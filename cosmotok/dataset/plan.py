@@ -69,6 +69,8 @@ class Part:
     inputs: int
     retired: tuple[str, ...]
     """Names of earlier shards that hold changed or vanished inputs: what is left of them is planned anew here."""
+    public: bool
+    """Whether its keys have no secrets; those that earlier versions wrote may have."""
 
 
 @dataclass(frozen=True)
@@ -193,12 +195,12 @@ class Plan:
         for part in self.parts:
             with self.storage.open(_path(part.number)) as opened:
                 file = pq.ParquetFile(opened)
-                table = file.read(columns=["key_hash", "hash"])
+                key_hash, both = _hashes_of(file, part)
                 lengths = [file.metadata.row_group(index).num_rows for index in range(part.shards)]
             alive = np.array([Task(part.number, index).name not in retired for index in range(part.shards)], bool)
             kept = np.repeat(alive, lengths)
-            keys.append(table["key_hash"].to_numpy()[kept])
-            full.append(table["hash"].to_numpy()[kept])
+            keys.append(key_hash[kept])
+            full.append(both[kept])
             shard.append(np.repeat(np.arange(len(names), len(names) + part.shards, dtype=np.uint32), lengths)[kept])
             names += [Task(part.number, index).name for index in range(part.shards)]
         every = _joined(keys)
@@ -321,7 +323,13 @@ class _PartWriter:
     def finish(self, names: Sequence[str], retired: Sequence[str]) -> None:
         """Writes what is left, and what the part says of itself."""
         self._cut()
-        about = {"sources": list(names), "shards": self.shards, "inputs": self.inputs, "retired": list(retired)}
+        about = {
+            "sources": list(names),
+            "shards": self.shards,
+            "inputs": self.inputs,
+            "retired": list(retired),
+            "public": True,
+        }
         self._writer.add_key_value_metadata({ABOUT: json.dumps(about).encode()})
 
     def close(self) -> None:
@@ -338,37 +346,60 @@ def _entries(sources: Sequence[Source], full: dict[str, str]) -> Iterator[pa.Tab
     """What the sources have, with all columns of a plan and without secrets, which go to `full`."""
     for number, source in enumerate(sources):
         for batch in source.entries():
-            batch = _public(batch, full)
-            key_hash = hashes(batch.column("key"))
-            with np.errstate(over="ignore"):
-                full = key_hash * np.uint64(31) + hashes(batch.column("stamp"))
-            own = pa.array(np.full(len(batch), number, np.int32)), pa.array(key_hash), pa.array(full)
-            yield pa.Table.from_arrays([*batch.columns, *own], schema=COLUMNS)
+            yield _planned(batch, pa.array(np.full(len(batch), number, np.int32)), full)
+
+
+def _planned(batch: pa.RecordBatch, source: pa.Array, full: dict[str, str]) -> pa.Table:
+    batch = _public(batch, full)
+    own = (source, *map(pa.array, _hashes(batch.column("key"), batch.column("stamp"))))
+    return pa.Table.from_arrays([*batch.columns, *own], schema=COLUMNS)
+
+
+def _hashes(keys: pa.Array, stamps: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Of keys, and of keys and stamps."""
+    key_hash = hashes(keys)
+    with np.errstate(over="ignore"):
+        return key_hash, key_hash * np.uint64(31) + hashes(stamps)
+
+
+def _hashes_of(file: pq.ParquetFile, part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """Of all that a part planned."""
+    if not part.public:
+        texts = file.read(columns=["key", "stamp"])
+        if pc.any(pc.match_substring_regex(texts["key"], SUSPECT)).as_py():
+            found = [
+                _hashes(pa.array(list(map(public, batch["key"].to_pylist()))), batch["stamp"])
+                for batch in texts.to_batches()
+            ]
+            return np.concatenate([keys for keys, _ in found]), np.concatenate([both for _, both in found])
+    table = file.read(columns=["key_hash", "hash"])
+    return table["key_hash"].to_numpy(), table["hash"].to_numpy()
 
 
 def _public(batch: pa.RecordBatch, full: dict[str, str]) -> pa.RecordBatch:
     """Entries without secrets; addresses that had any go to `full`, by what they are now."""
+    known: dict[str, str] = {}  # keys of links are their addresses
     for name in ("key", "address", "metadata"):
         column = batch.column(name)
         suspect = pc.match_substring_regex(column, SUSPECT)
         if not pc.any(suspect).as_py():
             continue
         before = column.filter(suspect).to_pylist()
-        now = list(map(public, before))
-        batch = batch.set_column(
-            batch.schema.get_field_index(name),
-            ENTRIES.field(name),
-            pc.replace_with_mask(column, suspect, pa.array(now)),
-        )
+        known = {text: known.get(text) or public(text) for text in before}
+        now = pc.replace_with_mask(column, suspect, pa.array([known[text] for text in before]))
+        batch = batch.set_column(batch.schema.get_field_index(name), ENTRIES.field(name), now)
         if name == "address":
-            full.update((from_address(b)[0], from_address(a)[0]) for a, b in zip(before, now, strict=True) if a != b)
+            full.update((from_address(b)[0], from_address(a)[0]) for a, b in known.items() if a != b)
     return batch
 
 
 def read_entries(storage: Storage, task: Task) -> pa.Table:
     """The entries of a shard, with the columns of a plan."""
     with storage.open(_path(task.part)) as file:
-        return pq.ParquetFile(file).read_row_group(task.index)
+        table = pq.ParquetFile(file).read_row_group(task.index).combine_chunks()
+    # once more, since earlier versions wrote secrets, and had fewer bits for a source
+    entries = table.select(ENTRIES.names).to_batches()[0].cast(ENTRIES)
+    return _planned(entries, table["source"].combine_chunks().cast(pa.int32()), {})
 
 
 def _name(number: int) -> str:
@@ -388,7 +419,10 @@ def _part(storage: Storage, number: int, name: str) -> Part:
     try:
         with storage.open(f"{FOLDER}/{name}") as file:
             about = json.loads(pq.read_metadata(file).metadata[ABOUT])
-        return Part(number, tuple(about["sources"]), about["shards"], about["inputs"], tuple(about["retired"]))
+        return Part(
+            *(number, tuple(about["sources"]), about["shards"], about["inputs"], tuple(about["retired"])),
+            public=about.get("public") is True,
+        )
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise

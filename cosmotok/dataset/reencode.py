@@ -71,7 +71,7 @@ class Reencoder:
                 reason = "it has no plan" if isinstance(error, IndexError) else one_line(error, LONGEST)
                 yield from (Fate(number, "not_reached", reason) for number in rows)
                 continue
-            for key, same_key in groupby(rows.items(), lambda item: item[1]["key"]):
+            for key, same_key in groupby(rows.items(), lambda item: public(item[1]["key"])):
                 yield from self._input(sources, entries.get(key), dict(same_key), shards.name)
 
     def _input(

@@ -125,6 +125,8 @@ def tokenize(
     if there is not None:
         agree(storage.name, there, fresh)
     with storage.held() as check:
+        if manifest_of(storage) != there:  # by a run that has ended since
+            raise InputError(f"{storage.name}: another run has changed this data set just now; run the command again")
         plan = Plan(storage)
 
         def begin() -> None:
