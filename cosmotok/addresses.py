@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
+from datetime import datetime, timezone
 from functools import lru_cache
 from urllib.parse import unquote
 
-__all__ = ["public", "told"]
+__all__ = ["expired", "public", "told"]
 
 END = r"\s\"<>\0#\\"
 """What ends a query, in text and in JSON; "::" does, too."""
@@ -25,6 +27,8 @@ PASSING = re.compile(
     re.IGNORECASE,
 )
 """Names of fields that differ from one signed link to the next of the same file: S3, GCS, Azure and their like."""
+CLOCKS = 60.0
+"""Seconds."""
 SHORT = 3
 """Characters of what could be in any text by chance."""
 KEY = re.compile(r"[\w-]{16,}", re.ASCII)
@@ -39,6 +43,22 @@ def public(text: str) -> str:
         return text
     text = QUERY.sub(_query, LOGIN.sub(_login, text))
     return FIELD.sub(lambda match: "" if _is_secret(match[1]) else match[0], text)  # behind a space in a query
+
+
+def expired(url: str) -> bool:
+    """Whether a signed link says that it opens no longer, or not much longer, as clocks differ."""
+    fields = dict(field.partition("=")[::2] for query in QUERY.findall(url) for field in query.split("&"))
+    facts = {unquote(name).lower(): unquote(value) for name, value in fields.items()}
+    try:
+        for kind in ("amz", "goog"):
+            if f"x-{kind}-date" in facts:
+                begin = datetime.strptime(facts[f"x-{kind}-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+                return begin.timestamp() + float(facts[f"x-{kind}-expires"]) < time.time() + CLOCKS
+        if "sig" in facts and "se" in facts:
+            return datetime.fromisoformat(facts["se"].replace("Z", "+00:00")).timestamp() < time.time() + CLOCKS
+        return float(facts.get("expires", "inf")) < time.time() + CLOCKS
+    except (ValueError, KeyError, OverflowError):
+        return False
 
 
 def told(error: object, url: str) -> str:

@@ -17,7 +17,7 @@ import pytest
 from test_tokenize import MODEL, write_clip
 
 from cosmotok import Tokenizer
-from cosmotok.addresses import public
+from cosmotok.addresses import expired, public
 from cosmotok.dataset import job, plan, rows, run
 from cosmotok.dataset.engines import Processes
 from cosmotok.dataset.options import Options
@@ -26,7 +26,7 @@ from cosmotok.dataset.shaping import Shaping
 from cosmotok.dataset.sources import find
 from cosmotok.dataset.storage import storage_at
 from cosmotok.dataset.verify import verify
-from cosmotok.errors import CosmotokError, InputError
+from cosmotok.errors import CosmotokError, InputError, SourceLostError
 
 OPTIONS = Options(shaping=Shaping(size=(64, 48), segment=9), shard_inputs=1)
 
@@ -166,6 +166,37 @@ def test_signed_links_and_logins_as_sources(server: Server, tmp_path: Path) -> N
     assert more.counts.done == 3 and more.shards[:2] == first.shards
     text = written(tmp_path / "out")
     assert "5ec4e7" not in text and "pa55w0rd" not in text and "annabel" not in text
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("X-Amz-Date=20200101T000000Z&X-Amz-Expires=3600&X-Amz-Signature=5", True),
+        ("X-Amz-Date=20990101T000000Z&X-Amz-Expires=3600&X-Amz-Signature=5", False),
+        ("X-Goog-Date=20200101T000000Z&X-Goog-Expires=3600&X-Goog-Signature=5", True),
+        ("Expires=1500000000&Signature=5", True),
+        ("Expires=5000000000&Signature=5", False),
+        ("se=2020-01-01T00%3A00%3A00Z&sig=5", True),
+        ("se=2099-01-01&sig=5", False),
+        ("se=soon&sig=5", False),
+        ("X-Amz-Date=20200101T000000Z", False),
+        ("id=7", False),
+    ],
+)
+def test_links_say_until_when_they_open(query: str, expected: bool) -> None:
+    assert expired(f"https://host/a.mp4?{query}") is expected
+
+
+def test_links_that_expire_in_the_middle_stop_the_run(server: Server, tmp_path: Path) -> None:
+    """Nothing is quarantined for it, so that fresh links go on with it."""
+    place, date = tmp_path / "list.txt", "X-Amz-Date=20200101T000000Z&X-Amz-Expires=3600"
+    links = [f"http://{server.host}/{name}.mp4?{date}&X-Amz-Signature={server.signature}" for name in range(3)]
+    place.write_text("\n".join([*links[:1], *(f"{link}9" for link in links[1:])]))
+    with pytest.raises(SourceLostError, match=r"1\.mp4: its link has expired; sign the links anew"):
+        tokenize([str(place)], str(tmp_path / "out"), MODEL, options=OPTIONS)
+    place.write_text("\n".join(links))
+    manifest = tokenize([str(place)], str(tmp_path / "out"), MODEL, options=OPTIONS)
+    assert (manifest.counts.done, manifest.counts.quarantined) == (3, 0)
 
 
 def test_several_lists_of_signed_links(server: Server, tmp_path: Path) -> None:

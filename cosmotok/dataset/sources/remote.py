@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, TypeVar
 
-from cosmotok.addresses import public, told
+from cosmotok.addresses import expired, public, told
 from cosmotok.dataset.sources.names import joined
 from cosmotok.dataset.sources.places import SIDECARS, Found, Place, Wanted, copied, no_room
 from cosmotok.errors import CosmotokError, InputError, MediaError, MissingExtraError, SourceLostError
@@ -21,6 +21,8 @@ __all__ = ["Remote"]
 
 WAITS = (1.0, 4.0)
 """Seconds after each failure; the file systems try again themselves as well."""
+REFUSED = (400, 401, 403)
+"""What servers answer to links that have expired."""
 PAGE = 1 << 16
 """Bytes that are asked for at once where headers are read here and there."""
 TAGS = (
@@ -167,6 +169,8 @@ def _patiently(path: str, call: Callable[[], T]) -> T:
         except Exception as error:  # every file system has errors of its own
             status = _status(error)
             reason = one_line(f"{type(error).__name__}: {told(error, path)}", 160)
+            if status in REFUSED and expired(path):
+                raise SourceLostError(f"{name}: its link has expired; sign the links anew and run again") from None
             if status is not None and 400 <= status < 500 and status not in (408, 429):
                 raise MediaError(f"{name}: cannot be had, the server says {status}") from None
             if isinstance(error, OSError) and error.errno in FULL:
