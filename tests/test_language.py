@@ -170,6 +170,7 @@ def test_errors_and_numbers(tmp_path):
             "pass variant=... (on the command line: --variant)",
             "CV8x8x8 ou CV8x8x8-720p",
         ),
+        ("source=1: expected text, got int", "esperava-se texto"),
         ("seed='x': expected a whole number or null, got str", "esperava-se um número inteiro ou null"),
         ("cats or dogs.mp4: no such file", "cats or dogs.mp4: o arquivo não existe"),
         ("nobody has translated this", "nobody has translated this"),

@@ -306,11 +306,13 @@ def test_checking_the_data_of_a_recipe_refuses_too_little_as_training_does(tmp_p
         *(("WORLD_SIZE", value, command.dry_run) for value in ("two", "0", "-1", "1.5", "")),
         ("WORLD_SIZE", "two", command.check_data),
         ("RANK", "zero", command.train),
+        ("LOCAL_WORLD_SIZE", "two", command.train),
     ],
 )
 def test_a_number_of_processes_that_is_none_is_refused(tmp_path, monkeypatch, variable, value, verb):
     data = make_data(tmp_path / "data", videos=2, images=4)
     monkeypatch.setenv(variable, value)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=rf"{variable}={value}: expected a whole number from [01] .*unset it"):
         verb("cv4x8x8-tiny", assignments=[f"data.train={data}"])
 

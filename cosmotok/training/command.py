@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from cosmotok.errors import ConfigError
-from cosmotok.foreign import one_line
 from cosmotok.language import translate as _
 from cosmotok.printing import print_json, say
 from cosmotok.sentences import translated
+from cosmotok.training.launch import launched
 from cosmotok.training.overrides import override, read_recipe, to_yaml
 from cosmotok.training.recipe import Recipe
 from cosmotok.training.recipes import find_recipe, list_recipes
@@ -48,21 +47,6 @@ def resolve(
 def default_output(recipe: Recipe) -> Path:
     """Where a run goes that was not told where."""
     return Path("runs") / recipe.name
-
-
-def launched(variable: str, least: int) -> int:
-    """What `torchrun` or `accelerate launch` says of this process; `least` where nobody launched it.
-
-    Raises:
-        ConfigError: for anything but a whole number from `least`.
-    """
-    value = os.environ.get(variable, str(least))
-    if not (value.isascii() and value.isdigit() and len(value) < 10 and int(value) >= least):
-        raise ConfigError(
-            f"{variable}={one_line(value)}: expected a whole number from {least} in this environment variable, as "
-            "torchrun and accelerate launch set it; without them, unset it"
-        )
-    return int(value)
 
 
 def train(

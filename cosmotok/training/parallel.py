@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from cosmotok.training.launch import launched
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -26,7 +27,7 @@ __all__ = [
 
 def local_processes(accelerator: Accelerator) -> int:
     """How many processes run on this machine."""
-    return min(accelerator.num_processes, int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)))
+    return min(accelerator.num_processes, launched("LOCAL_WORLD_SIZE", 1, accelerator.num_processes))
 
 
 @torch.no_grad()
