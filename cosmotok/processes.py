@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import platform
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -103,10 +104,16 @@ class Remote:
             raise value
         return True, value
 
-    def close(self) -> None:
-        """Ends the process, which frees its memory; a call that is under way is not waited for."""
+    def stop(self) -> None:
+        """Has the process end, without waiting for it; a call that is under way undoes what it was writing."""
         self._connection.close()
-        self._process.join(PATIENCE if self._idle else 0)
+        if not self._idle:
+            self._process.terminate()
+
+    def close(self) -> None:
+        """Ends the process, which frees its memory."""
+        self.stop()
+        self._process.join(PATIENCE)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -125,6 +132,8 @@ def serve(connection: Connection, make: Callable[..., Any], threads: int | None,
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who waits
+    signal.signal(signal.SIGTERM, leave)
+    threading.Thread(target=follow, daemon=True).start()
     if threads is not None:
         torch.set_num_threads(threads)
     made: Any = None
@@ -145,6 +154,19 @@ def serve(connection: Connection, make: Callable[..., Any], threads: int | None,
             connection.send(answer)
         except OSError:  # whoever asked is gone
             return
+
+
+def leave(number: int, _: Any) -> None:
+    """Ends the process, and undoes what it was writing."""
+    raise SystemExit(128 + number)
+
+
+def follow() -> None:
+    """Has the process leave when the one that it works for is gone, even if that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def reason(error: Exception) -> str:

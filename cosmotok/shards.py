@@ -68,6 +68,11 @@ def members_of(file: IO[bytes], name: str, size: int) -> Iterator[tuple[str, int
                 if member.offset_data + member.size > size:
                     raise InputError(f"{name}: the shard is cut short inside {member.name}; fetch or make it again")
                 yield member.name, member.offset_data, member.size
+            file.seek(archive.offset)  # where `tarfile` stopped: at the end, or at anything that it cannot read
+            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                raise InputError(
+                    f"{name}: the shard is damaged or cut short at byte {archive.offset:,}; fetch or make it again"
+                )
     except tarfile.TarError as error:
         file.seek(0)
         kind = _COMPRESSED.get(file.read(2))

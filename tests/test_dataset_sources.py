@@ -301,6 +301,7 @@ def test_json_lines_with_anything_in_them(footage):
         ("a.csv", b"path,n\nin/\xff.png,1\n", "UTF"),
         ("a.csv", b"path,bytes\nin/a.png,many\n", "bytes"),
         ("a.csv", b"path," + b",".join(b"c%d" % n for n in range(1001)) + b"\n", "columns"),
+        ("a.csv", b'path,caption\nin/a.png,"never closed\n' + b"more\n" * 8_000_000, "close its quotes"),
         ("a.csv", b"path," + b"c," * 700_000 + b"\n", "columns|twice|called"),
         ("a.jsonl", b'{"path": "in/a.png"}\n{"path": \n', "line 2"),
         ("a.jsonl", b'{"path": "in/a.png"}\n\n[]\n', "line 3"),

@@ -117,6 +117,15 @@ def test_a_damaged_shard_among_others_is_an_input_that_cannot_be_had(tmp_path, p
             rows(tmp_path / name)
 
 
+@pytest.mark.parametrize("damage", [lambda whole: whole[:1324], lambda whole: whole[:1024] + b"x" * 512 + whole[1536:]])
+def test_a_shard_that_is_damaged_between_two_members(tmp_path, picture, damage):
+    """`tarfile` takes that for the end."""
+    shard = write_tar(tmp_path / "a.tar", [(f"{number}.png", picture[:512]) for number in range(3)])
+    shard.write_bytes(damage(shard.read_bytes()))
+    with pytest.raises(InputError, match=r"a\.tar: the shard is damaged or cut short at byte 1,024"):
+        rows(shard)
+
+
 def test_a_shard_that_became_shorter(tmp_path, picture):
     shard = write_tar(tmp_path / "a.tar", [("1.png", picture)])
     ((source, row),) = rows(shard)

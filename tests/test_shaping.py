@@ -280,6 +280,8 @@ def test_segments_do_not_reach_over_a_cut(film):
         ({"size": (64, 64), "short_side": 64}, "only one"),
         ({"size": (64, 64), "buckets": ((64, 64), (32, 64))}, "only one"),
         ({"short_side": -2}, "short side"),
+        ({"short_side": 10**6}, "short side: expected an even number of pixels from 2 to 65536"),
+        ({"segment": 10**20}, "segment: expected a whole number from 1 to 2147483647"),
         ({"segment": 0}, "segment"),
         ({"segment": True}, "segment"),
         ({"overlap": 1}, "segment"),

@@ -366,6 +366,25 @@ def test_a_folder_of_something_else_is_refused(clips: Path, tmp_path: Path) -> N
         tokenize([str(clips)], str(tmp_path), MODEL, options=SMALL)
 
 
+def test_sources_where_shards_would_be_written_are_refused(clips: Path, tmp_path: Path) -> None:
+    shutil.copytree(clips, tmp_path / "data")
+    with pytest.raises(InputError, match=r"holds other files, such as data/0\.mp4"):
+        tokenize([str(tmp_path / "data")], str(tmp_path), MODEL, options=SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_data_set_whose_inputs_were_all_left_out_says_so(clips: Path, tmp_path: Path) -> None:
+    options = Options(shaping=Shaping(segment=9, min_side=1000))
+    assert tokenize([str(clips)], str(tmp_path / "out"), MODEL, options=options).counts.filtered == 6
+    with pytest.raises(InputError, match="has no rows, as all inputs were left out"):
+        TokenDataset(tmp_path / "out")
+
+
+def test_an_input_that_is_there_twice_is_named(clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the sources have \S+/1\.mp4 twice; name each"):
+        tokenize([str(clips), str(clips / "1.mp4")], str(tmp_path / "out"), MODEL, options=SMALL)
+
+
 def test_nothing_found_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError):
@@ -479,6 +498,15 @@ def test_the_time_that_is_left_goes_by_inputs_of_this_run(made: Path, tmp_path: 
     for damaged in (b"", b"[1]", b"{}", json.dumps(note | {"time": "now"}).encode(), json.dumps(note)[:-9].encode()):
         place.write(RUNNING, damaged)
         assert not status(str(tmp_path / "out")).running
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8"])
+def test_latents_of_a_single_column_are_stored(dtype: str) -> None:
+    """Of a picture of 8x8 pixels: PyTorch takes any strides of it for contiguous ones."""
+    spec = Tokenizer.from_pretrained("cv4x8x8-tiny").spec
+    latents = torch.linspace(-1, 1, 16).reshape(1, 1, 1, 16).permute(3, 0, 1, 2)
+    again = unpack(pack(latents, spec, dtype), spec, dtype)  # type: ignore[arg-type]
+    assert torch.allclose(again, latents, atol=0.01)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8"])

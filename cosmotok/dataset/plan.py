@@ -163,7 +163,12 @@ class Plan:
             found = _Found(known)
             for table in _entries(sources, self.full):
                 writer.write(found.new_of(table))
-            found.check()
+            twice = found.twice()
+            if twice is not None:
+                raise InputError(
+                    f"data set: the sources have {one_line(_name_of(sources, twice), 300)} twice; name each folder, "
+                    "list or file once, and give rows of a list different paths"
+                )
             changes = self._changes(found, known)
             retired: list[str] = []
             if changes.changed_count or changes.vanished_count:
@@ -263,17 +268,23 @@ class _Found:
         self.added += len(new)
         return new
 
-    def check(self) -> None:
-        """Raises InputError where nothing was found, or two inputs have one key."""
+    def twice(self) -> np.uint64 | None:
+        """The hash of a key that two inputs have. Raises InputError where nothing was found."""
         every = _joined(self._keys)
         every.sort()
         if not len(every):
             raise InputError("data set: expected images or videos in the sources, found none")
-        if (every[1:] == every[:-1]).any():
-            raise InputError(
-                "data set: two inputs of the sources have one key; name each folder, list or file once, and give rows "
-                "of a list different paths"
-            )
+        same = every[1:][every[1:] == every[:-1]]
+        return same[0] if len(same) else None
+
+
+def _name_of(sources: Sequence[Source], key_hash: np.uint64) -> str:
+    """Of an input that is there, by the hash of its key."""
+    for table in _entries(sources, {}):
+        place = np.flatnonzero(table["key_hash"].to_numpy() == key_hash)
+        if len(place):
+            return str(table["key"][int(place[0])])
+    return "an input"  # gone meanwhile
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -307,6 +307,7 @@ def manifest_of(storage: Storage) -> Manifest | None:
     names = set(storage.sizes(""))
     if MANIFEST in names:
         return read_manifest(storage)
+    names |= {f"{DATA}/{name}" for name in storage.sizes(DATA)}
     names = {name for name in names if not name.startswith(".")}  # what a killed run left of its first manifest
     if names:
         raise InputError(

@@ -88,7 +88,7 @@ def pack(tokens: Tensor, spec: TokenizerSpec, dtype: LatentDtype) -> dict[str, o
     if not bool(torch.isfinite(latents).all()):
         raise InputError("latents: some are infinite or no numbers; compute in another dtype, such as float32")
     if dtype != "int8":
-        stored = latents.to(getattr(torch, dtype)).contiguous()
+        stored = latents.to(getattr(torch, dtype)).flatten()  # `view` takes no strides, be it of a single column
         if not bool(torch.isfinite(stored).all()):
             raise InputError(f"latents of up to {latents.abs().max().item():.3g} do not fit {dtype}; choose another")
         return {"latents": stored.view(torch.uint8).numpy().tobytes(), **grid}

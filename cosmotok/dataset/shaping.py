@@ -18,6 +18,8 @@ __all__ = ["Segment", "ShapedFrame", "Shaping"]
 
 LARGEST = 65_536
 """Pixels of a side."""
+MOST = 2**31 - 1
+"""Frames: rows count them in 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,16 @@ class Shaping:
         for side in (self.size or (), *self.buckets):
             if len(side) not in (0, 2) or not all(_is_whole(n, 2) and n <= LARGEST and n % 2 == 0 for n in side):
                 raise InputError(f"size: expected an even width and height from 2 to {LARGEST}, got {_shown(side)}")
-        if self.short_side is not None and not (_is_whole(self.short_side, 2) and self.short_side % 2 == 0):
-            raise InputError(f"short side: expected an even number of pixels from 2, got {self.short_side!r}")
+        short = self.short_side
+        if short is not None and not (_is_whole(short, 2) and short <= LARGEST and short % 2 == 0):
+            raise InputError(f"short side: expected an even number of pixels from 2 to {LARGEST}, got {short!r}")
         if len(set(self.buckets)) != len(self.buckets):
             raise InputError(f"size: {', '.join(map(_shown, self.buckets))} has a size twice; name each once")
         if sum(map(bool, (self.size, self.short_side, self.buckets))) > 1:
             raise InputError("size: a fixed size, sizes to choose from, or a short side; only one of them can be had")
         for name in ("min_frames", "min_side") + (("segment",) if self.segment is not None else ()):
-            if not _is_whole(getattr(self, name), 1):
-                raise InputError(f"{_words(name)}: expected a whole number from 1, got {getattr(self, name)!r}")
+            if not _is_whole(value := getattr(self, name), 1) or value > MOST:
+                raise InputError(f"{_words(name)}: expected a whole number from 1 to {MOST}, got {value!r}")
         if not _is_whole(self.overlap, 0):
             raise InputError(f"overlap: expected a whole number of frames from 0, got {self.overlap!r}")
         if self.segment is None:

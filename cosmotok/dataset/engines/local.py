@@ -51,29 +51,33 @@ class Processes(Engine):
                     task, trial = busy[remote] = waiting.popleft()
                     remote.begin("make", task, trial.begin())
 
-            for _ in range(min(self.workers, len(tasks))):
-                begin(stack.enter_context(Remote(make, self.threads, tells=True)))
-            while busy:
-                ready = set(wait([remote.connection for remote in busy]))
-                for remote in [each for each in busy if each.connection in ready]:
-                    task, trial = busy[remote]
-                    try:
-                        done, value = remote.receive()
-                    except CallError as error:
-                        if remote.is_alive:
-                            raise
+            try:
+                for _ in range(min(self.workers, len(tasks))):
+                    begin(stack.enter_context(Remote(make, self.threads, tells=True)))
+                while busy:
+                    ready = set(wait([remote.connection for remote in busy]))
+                    for remote in [each for each in busy if each.connection in ready]:
+                        task, trial = busy[remote]
+                        try:
+                            done, value = remote.receive()
+                        except CallError as error:
+                            if remote.is_alive:
+                                raise
+                            del busy[remote]
+                            trial.lose(one_line(error))
+                            waiting.appendleft((task, trial))
+                            begin(stack.enter_context(Remote(make, self.threads, tells=True)))
+                            continue
+                        if not done:
+                            trial.tell(value)
+                            advance(value)
+                            continue
                         del busy[remote]
-                        trial.lose(one_line(error))
-                        waiting.appendleft((task, trial))
-                        begin(stack.enter_context(Remote(make, self.threads, tells=True)))
-                        continue
-                    if not done:
-                        trial.tell(value)
-                        advance(value)
-                        continue
-                    del busy[remote]
-                    begin(remote)
-                    yield value
+                        begin(remote)
+                        yield value
+            finally:
+                for remote in busy:  # all at once, before each is waited for
+                    remote.stop()
 
 
 def worker_of(job: Job, advance: Advance) -> Worker:

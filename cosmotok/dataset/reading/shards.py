@@ -95,8 +95,12 @@ class Shards:
         self.name = self.storage.name
         self.manifest = read_manifest(self.storage)
         if not self.manifest.shards and check:
-            state = "is not complete" if not self.manifest.complete else "has no rows"
-            raise InputError(f"{self.name}: {state}; run `cosmotok tokenize` as it was begun until it ends")
+            if not self.manifest.complete:
+                raise InputError(f"{self.name}: is not complete; run `cosmotok tokenize` as it was begun until it ends")
+            raise InputError(
+                f"{self.name}: has no rows, as all inputs were left out: too short, too small, or named in its "
+                "quarantine.jsonl with the reason; choose other inputs or options"
+            )
         manifest = self.manifest
         self._columns = row_schema(manifest.spec, manifest.latent_dtype, manifest.signals).names
         if check:

@@ -109,6 +109,10 @@ class ListFile(Source):
         except pa.ArrowInvalid as error:
             if "Empty CSV" in str(error):
                 return
+            if "straddling" in str(error):  # a row, or all from a quote that is never closed
+                raise InputError(
+                    f"{self.name}: a row of more than {BLOCK:,} bytes; close its quotes, or make it shorter"
+                ) from None
             raise InputError(f"{self.name}: not a table that can be read ({one_line(error, 160)})") from None
 
     def _header(self, file: IO[bytes], delimiter: str) -> list[str]:
