@@ -104,7 +104,7 @@ def test_a_picture(page, files):
     assert figure(page, "figPsnr") == pytest.approx(10 * np.log10(255**2 / error), abs=0.01)
     assert figure(page, "figTokens") == 13 * 18
     assert figure(page, "figBits") == pytest.approx(13 * 18 * 256 / 14000, abs=0.001)
-    assert figure(page, "figThreads") >= 1
+    assert figure(page, "figThreads") == page.evaluate("Math.min(8, Math.ceil(navigator.hardwareConcurrency / 2))")
     assert page.evaluate("crossOriginIsolated")
 
 

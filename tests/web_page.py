@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 EXPORTS = ROOT / "build" / "web-models"
 PACKAGES = ROOT / "web" / "node_modules"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-MODELS = ("ci8x8-tiny", "di8x8-tiny", "cv4x8x8-tiny", "dv4x8x8-tiny")
+MODELS = ("ci8x8-tiny", "di8x8-tiny", "cv4x8x8-tiny", "cv8x8x8-tiny", "dv4x8x8-tiny", "dv8x16x16-tiny")
 
 
 def missing() -> str | None:

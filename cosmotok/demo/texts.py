@@ -97,7 +97,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "shifted": "Quadros latentes a deslocar",
         "bits": "Bits para cada valor dos latentes (16: como são)",
         "frozen": "Parte das posições que fica como no primeiro quadro latente (%)",
-        "mix": "Misturar com outra imagem ou outro vídeo",
+        "mix": "Misturar com outra imagem ou vídeo",
         "other": "Outra imagem ou outro vídeo",
         "begun": "Começar com o primeiro quadro latente dele",
         "swapped": "Usar os tokens dele em um retângulo no meio (% de cada lado)",

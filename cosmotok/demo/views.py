@@ -19,7 +19,7 @@ from cosmotok.spec import TokenizerSpec
 
 __all__ = ["figures", "player", "token_views"]
 
-PLAY = '<svg viewBox="0 0 20 12" width="20" height="12"><path d="M1 1v10l8-5zM12 1h2v10h-2zM16 1h2v10h-2z"/></svg>'
+PLAY = '<svg viewBox="0 0 19 12" width="19" height="12"><path d="M1 1v10l8-5zM12 1h2v10h-2zM16 1h2v10h-2z"/></svg>'
 """A triangle and two bars; not every font has a letter for them."""
 SHOWN = 33
 """Pictures of latent frames at most, evenly over the clip."""

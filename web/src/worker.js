@@ -19,7 +19,9 @@ import { indexPictures, latentPictures, principalComponents } from "./views.js";
  */
 
 cpu.env.wasm.wasmPaths = new URL("./vendor/", import.meta.url).href;
-cpu.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(8, navigator.hardwareConcurrency || 1) : 1;
+// Half of what there is: threads that wait for one another spin, and the page and the camera need their turn.
+const threads = Math.min(8, Math.ceil((navigator.hardwareConcurrency || 1) / 2));
+cpu.env.wasm.numThreads = self.crossOriginIsolated ? threads : 1;
 
 /** @type {Model | null} */
 let model = null;
