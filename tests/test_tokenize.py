@@ -669,21 +669,34 @@ class Deadly(Source):
         yield Opened(Path(self.folder) / address)
 
 
-@pytest.mark.parametrize("kind", ["processes", "ray"])
+DYING = """
+from test_tokenize import MODEL, SMALL, Deadly, tokenize
+from cosmotok.dataset import run
+run.find_sources = lambda names: [Deadly(names[0])]
+tokenize([{clips!r}], {output!r}, MODEL, options=SMALL)
+"""
+
+
+@pytest.mark.parametrize("kind", ["here", "processes", "ray"])
 def test_an_input_that_kills_its_worker_is_left_out(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     from cosmotok.dataset import run
 
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # Ray's workers find `Deadly` in this file
+    engine = None if kind == "here" else Processes(1)
     if kind == "ray":
         pytest.importorskip("ray")
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # its workers find `Deadly` in this file
-    engine = RayEngine(cpus=0.5) if kind == "ray" else Processes(1)
+        engine = RayEngine(cpus=0.5)
+    if kind == "here":  # the first run is killed, the next one sees to it
+        script = DYING.format(clips=str(clips), output=str(tmp_path / "out"))
+        assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
     monkeypatch.setattr(run, "find_sources", lambda names: [Deadly(names[0])])
     manifest = tokenize([str(clips)], str(tmp_path / "out"), MODEL, options=SMALL, engine=engine, most_quarantined=0.5)
     assert (manifest.counts.done, manifest.counts.quarantined) == (2, 1)
     (line,) = (tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()
     assert json.loads(line)["key"] == "deadly" and "killed twice" in line
+    assert not (tmp_path / "out" / ".plan" / "here").exists()
 
 
 def test_inputs_of_a_batch_at_which_workers_died_are_tried_alone() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cosmotok.addresses import public
 from cosmotok.dataset.engines import Engine, InProcess
+from cosmotok.dataset.engines.here import HERE
 from cosmotok.dataset.heartbeat import heartbeat
 from cosmotok.dataset.job import Job, Step, load
 from cosmotok.dataset.manifest import MANIFEST, Counts, Manifest
@@ -202,7 +203,8 @@ class Run:
                     self._counts += record.counts
                     self._judge()
         finally:
-            self.storage.remove(RUNNING)
+            for name in (RUNNING, HERE):
+                self.storage.remove(name)
 
     def _judge(self) -> None:
         counts = self._counts
