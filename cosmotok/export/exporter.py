@@ -61,7 +61,7 @@ def export(
             float16 and int8 round the weights, which makes files a half and a quarter as large. With int8 some of the
             tokens differ.
         batch: the only batch size that the graphs take, where given.
-        size: the only (height, width) in pixels, multiples of `spatial_factor`, where given: that exports faster.
+        size: the only (height, width) in pixels, multiples of `spatial_factor`, where given.
         verify: whether to run what was exported at other sizes, and to compare, before it gets its name.
         progress: called with the name of each graph as its turn comes, how many are done and how many there are; at
             last with "verify".
