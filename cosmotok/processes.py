@@ -158,6 +158,7 @@ def serve(connection: Connection, make: Callable[..., Any], threads: int | None,
 
 def leave(number: int, _: Any) -> None:
     """Ends the process, and undoes what it was writing."""
+    signal.signal(number, signal.SIG_IGN)  # once is enough: a second one would end the undoing
     raise SystemExit(128 + number)
 
 

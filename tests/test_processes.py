@@ -35,6 +35,18 @@ class Writing:
             time.sleep(600)
 
 
+class Undoing:
+    """Takes a while for it."""
+
+    def write(self, folder: Path) -> None:
+        try:
+            (folder / "begun").touch()
+            time.sleep(600)
+        finally:
+            time.sleep(1)
+            (folder / "undone").touch()
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
     while not condition():
@@ -49,6 +61,16 @@ def test_a_call_that_is_not_waited_for_undoes_what_it_wrote(tmp_path: Path) -> N
         begin = time.monotonic()
     assert time.monotonic() - begin < PATIENCE
     assert [path.name for path in tmp_path.iterdir()] == ["process"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGTERM")
+def test_a_second_call_to_end_does_not_stop_the_undoing(tmp_path: Path) -> None:
+    with Remote(Undoing) as remote:
+        remote.begin("write", tmp_path)
+        wait_until((tmp_path / "begun").exists)
+        remote.stop()
+        time.sleep(0.3)
+    assert (tmp_path / "undone").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
