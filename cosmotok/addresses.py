@@ -6,7 +6,7 @@ import re
 import time
 from datetime import datetime, timezone
 from functools import lru_cache
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 __all__ = ["expired", "public", "told"]
 
@@ -16,11 +16,11 @@ LOGIN = re.compile(rf"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]*)://([^/?{END}]
 QUERY = re.compile(rf"\?([^:{END}]*(?::(?!:)[^:{END}]*)*)")
 FIELD = re.compile(rf"&([^&:{END}]*(?::(?!:)[^&:{END}]*)*)")
 SECRET = re.compile(
-    "token|signature|secret|passw|pwd|credential|session|jwt|(api|access|account|private)[-_]?key|accessid"
+    "token|signature|secret|passw|pwd|credential|jwt|(api|access|account|private|session)[-_]?key|accessid"
     "|^(sig|sas|auth|authorization|auth[-_].*|hdnea|hdnts|hdntl|key-pair-id)$",
     re.IGNORECASE,
 )
-"""Names of fields of a query; `key` counts as one if its value is no path."""
+"""Names of fields of a query; `key` and sessions count if their values are no paths and no numbers."""
 PASSING = re.compile(
     r"^(x-(amz|goog|oss|obs|cos|tos|bce|ms)-.*|q-.*|expires?|expiry|exp|policy|ts|timestamp|nonce|response-.*"
     r"|algorithm|s[veprst]|spr|srt|sip|si|sk\w+|saoid|suoid|scid|sdd|rsc[cdelt])$",
@@ -32,6 +32,8 @@ CLOCKS = 60.0
 SHORT = 3
 """Characters of what could be in any text by chance."""
 KEY = re.compile(r"[\w-]{16,}", re.ASCII)
+PART = re.compile(r"[?&][^?&]*")
+"""Of a query: a field, and what is before it; a URL in a query may have a query of its own."""
 
 
 def public(text: str) -> str:
@@ -67,7 +69,8 @@ def told(error: object, url: str) -> str:
     passwords = [login.partition(":")[2] for _, login in LOGIN.findall(url)]
     fields = [field for query in QUERY.findall(url) for field in query.split("&") if _is_secret(field)]
     for secret in (*passwords, *(field.partition("=")[2] for field in fields)):
-        text = text.replace(secret, "...") if len(secret) > SHORT else text
+        for form in (secret, unquote(secret)):
+            text = text.replace(form, "...") if len(form) > SHORT else text
     return text
 
 
@@ -80,15 +83,27 @@ def _login(match: re.Match[str]) -> str:
 
 
 def _query(match: re.Match[str]) -> str:
-    fields = match[1].split("&")
-    if not any(map(_is_secret, fields)):
-        return match[0]
-    kept = [field for field in fields if not _is_secret(field) and _kind(field.partition("=")[0]) != "passing"]
-    return "?" + "&".join(kept) if any(kept) else ""
+    parts = PART.findall(match[0])
+    if not any(_is_secret(part[1:]) for part in parts):
+        return "".join(map(_without, parts))
+    kept = [part for part in parts if not _is_secret(part[1:]) and _kind(part[1:].partition("=")[0]) != "passing"]
+    rest = "".join(map(_without, kept)).lstrip("?&")
+    return f"?{rest}" if rest else ""
+
+
+def _without(part: str) -> str:
+    """A part of a query; if its value is a URL, as that is written there, this without secrets."""
+    name, equals, value = part.partition("=")
+    inner = unquote(value)
+    shown = public(inner) if inner != value else value
+    return part if shown == inner else f"{name}{equals}{quote(shown, safe='')}"
 
 
 def _is_secret(field: str) -> bool:
-    name, _, value = field.partition("=")
+    """Of names alone there is nothing to hide, and "/" is in paths: a question mark may be part of a pattern."""
+    name, equals, value = field.partition("=")
+    if not equals or "/" in name:
+        return False
     kind = _kind(name)
     return kind == "secret" or (kind == "key" and KEY.fullmatch(value) is not None)
 
@@ -97,4 +112,6 @@ def _is_secret(field: str) -> bool:
 def _kind(name: str) -> str:
     """Of a field; of millions of links, they have few names."""
     name = unquote(name).lower()
-    return "secret" if SECRET.search(name) else "passing" if PASSING.search(name) else "key" if name == "key" else ""
+    if SECRET.search(name):
+        return "secret"
+    return "passing" if PASSING.search(name) else "key" if name == "key" or "session" in name else ""

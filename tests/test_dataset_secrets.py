@@ -17,7 +17,7 @@ import pytest
 from test_tokenize import MODEL, write_clip
 
 from cosmotok import Tokenizer
-from cosmotok.addresses import expired, public
+from cosmotok.addresses import expired, public, told
 from cosmotok.dataset import job, plan, rows, run
 from cosmotok.dataset.engines import Processes
 from cosmotok.dataset.options import Options
@@ -64,11 +64,28 @@ AMAZON = (
         ("https://h/a.mp4?sig=5ec4e7\0" + "0+9 .txt:9+3", "https://h/a.mp4\0" + "0+9 .txt:9+3"),
         ('{"url": "https://h/a?sig=5ec4e7", "n": 1}', '{"url": "https://h/a", "n": 1}'),
         (r'{"caption": "at \"https://h/a?sig=5ec4e7\" so"}', r'{"caption": "at \"https://h/a\" so"}'),
+        ("https://h/get?session=7&cam=2", "https://h/get?session=7&cam=2"),
+        ("https://h/get?cam=2&sessionid=5ec4e7abcdefghijk", "https://h/get?cam=2"),
+        ("s3://bucket/run?/tokens/*.mp4", "s3://bucket/run?/tokens/*.mp4"),
+        ("s3://bucket/run?/session=abcdefghijklmnop/1.mp4", "s3://bucket/run?/session=abcdefghijklmnop/1.mp4"),
+        ("https://h/salt&token/a.mp4", "https://h/salt&token/a.mp4"),
+        ('{"url": "https://h/a", "caption": "Q&passwords"}', '{"url": "https://h/a", "caption": "Q&passwords"}'),
+        ("https://h/a?src=https://b/c.mp4?sig=5ec4e7&id=3", "https://h/a?src=https://b/c.mp4&id=3"),
+        (
+            "https://h/a?src=https%3A%2F%2Fb%2Fc.mp4%3Fsig%3D5ec4e7%26id%3D3",
+            "https://h/a?src=https%3A%2F%2Fb%2Fc.mp4%3Fid%3D3",
+        ),
+        ("https://h/a?src=https%3a//b/c.mp4&t=1", "https://h/a?src=https%3a//b/c.mp4&t=1"),
         ("404, url='https://h/a b?name=x y&sig=5ec4e7', so", "404, url='https://h/a b?name=x y so"),
     ],
 )
 def test_addresses_without_secrets(address: str, expected: str) -> None:
     assert public(address) == public(expected) == expected
+
+
+def test_errors_without_secrets() -> None:
+    url = "ftp://ann:5ec%34e7@host/a.mp4"
+    assert told("ann, 5ec4e7: 530", url) == told("ann, 5ec%34e7: 530", url) == "ann, ...: 530"
 
 
 class Server:
