@@ -357,6 +357,41 @@ def test_states_of_other_streams_are_refused(indices: Path, latents: Path) -> No
         dataset.batches(3).load_state_dict(dataset.batches(2).state_dict())
 
 
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.just(10**5000), st.floats(), st.text(max_size=9), st.binary(max_size=9),
+    st.lists(st.one_of(st.integers(-2, 40), st.text(max_size=2), st.lists(st.none(), max_size=1)), max_size=4),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_damaged_states_are_refused_in_one_line(indices: Path, data: st.DataObject) -> None:
+    dataset = TokenDataset(indices, shuffle=True, buffer=4)
+    stream = dataset.batches(2) if data.draw(st.booleans()) else dataset
+    state = stream.state_dict() | {"taken": 3}
+    changed = data.draw(st.dictionaries(st.sampled_from([*state, "other"]), ANYTHING, min_size=1))
+    gone = data.draw(st.sets(st.sampled_from([*state]), max_size=1))
+    damaged: object = {name: value for name, value in (state | changed).items() if name not in gone}
+    try:
+        stream.load_state_dict(data.draw(st.sampled_from([damaged, damaged, damaged, [damaged], None])))  # type: ignore[arg-type]
+        read = sum(1 for _ in dataset) if stream is dataset else sum(len(batch["row"]) for batch in stream)
+        assert damaged["taken"] in range(sum(SHARDS) + 1) and read >= sum(SHARDS) - damaged["taken"]  # type: ignore[index]
+    except InputError as error:
+        assert str(error).startswith("state: ") and "\n" not in str(error) and len(str(error)) < 2000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("taken", 33), ("taken", -1), ("taken", True), ("waiting", [32]), ("waiting", [1, 1]),
+                        ("waiting", [[]]), ("epoch", 2**63), ("epoch", "0"), ("waiting", None)],
+)  # fmt: skip
+def test_states_that_nothing_goes_on_from_are_refused(indices: Path, name: str, value: object) -> None:
+    dataset = TokenDataset(indices, shuffle=True)
+    with pytest.raises(InputError, match=f"^state: {name} is not what `state_dict` gave"):
+        dataset.load_state_dict(dataset.state_dict() | {name: value})
+        iter(dataset)
+
+
 @pytest.mark.parametrize(
     "options",
     [{"buffer": 0}, {"seed": 1.5}, {"rank": 2, "world_size": 2}, {"rank": 0}, {"normalized": True}],

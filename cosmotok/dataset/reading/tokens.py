@@ -18,6 +18,7 @@ from cosmotok.dataset.reading.samples import Sample, Samples, collate, shape_of
 from cosmotok.dataset.reading.shards import Row, Shards
 from cosmotok.dataset.reading.streams import Epoch, RowStream
 from cosmotok.errors import InputError
+from cosmotok.foreign import one_line
 from cosmotok.interface import BaseTokenizer
 from cosmotok.normalization import denormalize_latents
 
@@ -152,9 +153,10 @@ class TokenDataset(IterableDataset[Sample]):
             self._epoch = self._epoch_of(int(self._number))
             self._stream = RowStream(self._shards, self._epoch)
         else:
-            self._epoch = self._epoch_of(state["epoch"])
-            if state != (expected := self._state(self._epoch, state["taken"], state["waiting"])):
+            self._epoch = epoch = self._epoch_of(state["epoch"])
+            if state != (expected := self._state(epoch, state["taken"], state["waiting"])):
                 raise InputError(_differences(state, expected))
+            _check_places(state, len(epoch.share.of(len(self), epoch.even)))
             self._stream = RowStream(self._shards, self._epoch, state["taken"], state["waiting"])
         return self._stream
 
@@ -176,9 +178,11 @@ class TokenDataset(IterableDataset[Sample]):
         Raises:
             InputError: for what is no such state; one that differs is refused when the stream begins.
         """
-        names = set(self._state(self._epoch_of(0), 0, ()))
-        if not isinstance(state, Mapping) or set(state) != names:
-            raise InputError(f"state: expected what `state_dict` gave, with {', '.join(sorted(names))}")
+        own = self._state(self._epoch_of(0), 0, ())
+        _check_names(state, own)
+        for name, value in own.items():
+            if type(state[name]) is not type(value):
+                raise _damaged(name, f"got {one_line(state[name], 40)}")
         self._resume = dict(state)
 
     def _epoch_of(self, number: int) -> Epoch:
@@ -249,9 +253,10 @@ class TokenBatches(IterableDataset[dict[str, Any]]):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """As `TokenDataset.load_state_dict`; also of batches of the same size."""
+        _check_names(state, self.state_dict())
         rest = dict(state)
-        if (size := rest.pop("size", None)) != self.size:
-            raise InputError(f"state: of batches of {size} rows, not of {self.size}")
+        if (size := rest.pop("size")) != self.size:
+            raise InputError(f"state: of batches of {one_line(size)} rows, not of {self.size}")
         self.dataset.load_state_dict(rest)
 
 
@@ -263,6 +268,30 @@ def _checked_rank(rank: int | None, world_size: int | None) -> tuple[int, int] |
     return rank, world_size
 
 
+def _check_names(state: object, own: State) -> None:
+    if not isinstance(state, Mapping) or set(state) != set(own):
+        raise InputError(f"state: expected what `state_dict` gave, with {', '.join(sorted(own))}")
+
+
+def _check_places(state: State, rows: int) -> None:
+    """Whether a state of this very stream, of so many rows, can be gone on from."""
+    epoch, taken, waiting = state["epoch"], state["taken"], state["waiting"]
+    if not -(2**63) <= epoch < 2**63:
+        raise _damaged("epoch", f"got {one_line(epoch, 40)}")
+    if not 0 <= taken <= rows:
+        raise _damaged("taken", f"{one_line(taken, 40)} of {rows} rows")
+    if not all(type(place) is int and 0 <= place < rows for place in waiting) or len(set(waiting)) < len(waiting):
+        raise _damaged("waiting", f"got {one_line(waiting, 40)} for places among {rows} rows")
+
+
+def _damaged(name: str, what: str) -> InputError:
+    return InputError(
+        f"state: {name} is not what `state_dict` gave ({what}); load another one, or begin the epoch anew"
+    )
+
+
 def _differences(state: State, expected: State) -> str:
-    found = [f"{name}: {state[name]}, not {expected[name]}" for name in expected if state[name] != expected[name]]
+    found = [
+        f"{name}: {one_line(state[name])}, not {expected[name]}" for name in expected if state[name] != expected[name]
+    ]
     return f"state: of another stream ({'; '.join(found)}); make the data set and its loader as they were"
