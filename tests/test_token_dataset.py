@@ -340,6 +340,20 @@ def test_manifests_that_do_not_fit_are_refused(copy: Path) -> None:
         TokenDataset(changed(copy, spec={**vars(manifest.spec), "spatial_factor": 16}))[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [("", "put back a copy"), ("\0" * 99, "put back a copy"), ("[1]", "put back a copy"), ("{}", "put back a copy"),
+     ('{"format": "cosmotok-dataset", "version": 2}', "update cosmotok"), (None, "put back a copy")],
+)  # fmt: skip
+def test_damaged_manifests_are_named_with_a_remedy(copy: Path, text: str | None, remedy: str) -> None:
+    path = copy / "manifest.json"
+    path.write_text(path.read_text()[:900] if text is None else text)
+    with pytest.raises(InputError) as caught:
+        TokenDataset(copy)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and remedy in message and "\n" not in message
+
+
 def test_states_of_other_streams_are_refused(indices: Path, latents: Path) -> None:
     dataset = TokenDataset(indices, shuffle=True)
     state = dataset.state_dict()

@@ -126,7 +126,10 @@ class Manifest:
             raise
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             reason = one_line(f"{type(error).__name__}: {error}", 160)
-            raise InputError(f"{name}: not the manifest of a data set, or damaged ({reason})") from None
+            raise InputError(
+                f"{name}: not the manifest of a data set, or damaged ({reason}); put back a copy of it, or run "
+                "`cosmotok tokenize` with a new output"
+            ) from None
 
 
 def _fields(kind: type, values: Mapping[str, Any]) -> Mapping[str, Any]:
