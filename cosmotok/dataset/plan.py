@@ -375,14 +375,14 @@ def _hashes(keys: pa.Array, stamps: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 def _hashes_of(file: pq.ParquetFile, part: Part) -> tuple[np.ndarray, np.ndarray]:
     """Of all that a part planned."""
-    if not part.public:
-        texts = file.read(columns=["key", "stamp"])
-        if pc.any(pc.match_substring_regex(texts["key"], SUSPECT)).as_py():
-            found = [
-                _hashes(pa.array(list(map(public, batch["key"].to_pylist()))), batch["stamp"])
-                for batch in texts.to_batches()
-            ]
-            return np.concatenate([keys for keys, _ in found]), np.concatenate([both for _, both in found])
+    if not part.public and any(
+        pc.any(pc.match_substring_regex(batch["key"], SUSPECT)).as_py() for batch in file.iter_batches(columns=["key"])
+    ):
+        found = [
+            _hashes(pa.array(list(map(public, batch["key"].to_pylist()))), batch["stamp"])
+            for batch in file.iter_batches(columns=["key", "stamp"])
+        ]
+        return np.concatenate([keys for keys, _ in found]), np.concatenate([both for _, both in found])
     table = file.read(columns=["key_hash", "hash"])
     return table["key_hash"].to_numpy(), table["hash"].to_numpy()
 
