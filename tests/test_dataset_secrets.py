@@ -23,7 +23,7 @@ from cosmotok.dataset.engines import Processes
 from cosmotok.dataset.options import Options
 from cosmotok.dataset.run import tokenize
 from cosmotok.dataset.shaping import Shaping
-from cosmotok.dataset.sources import find
+from cosmotok.dataset.sources import find, remote
 from cosmotok.dataset.storage import storage_at
 from cosmotok.dataset.verify import verify
 from cosmotok.errors import CosmotokError, InputError, SourceLostError
@@ -92,7 +92,8 @@ class Server:
     """Serves a folder to whoever has the signature or the password of the day."""
 
     def __init__(self, folder: Path) -> None:
-        self.signature, self.password, self.asked = "5ec4e7-0", "pa55w0rd", 0
+        self.signature, self.password = "5ec4e7-0", "pa55w0rd"
+        self.busy = 0  # how many more requests it refuses
         server = self
 
         class Handler(SimpleHTTPRequestHandler):
@@ -100,6 +101,10 @@ class Server:
                 super().__init__(*arguments, directory=str(folder))
 
             def send_head(self) -> Any:
+                if server.busy:
+                    server.busy -= 1
+                    self.send_error(503)
+                    return None
                 signed = parse_qs(urlsplit(self.path).query).get("X-Amz-Signature") == [server.signature]
                 login = "Basic " + base64.b64encode(f"annabel:{server.password}".encode()).decode()
                 if not signed and self.headers.get("Authorization") != login:
@@ -216,6 +221,24 @@ def test_links_that_expire_in_the_middle_stop_the_run(server: Server, tmp_path: 
     assert (manifest.counts.done, manifest.counts.quarantined) == (3, 0)
 
 
+def test_links_that_have_expired_before_the_run_are_named(server: Server, tmp_path: Path) -> None:
+    """Not as files that are not there, which is what fsspec says of them."""
+    url = f"http://{server.host}/0.mp4?X-Amz-Date=20200101T000000Z&X-Amz-Expires=3600&X-Amz-Signature=5ec4e7-9"
+    with pytest.raises(SourceLostError, match=r"0\.mp4: its link has expired"):
+        tokenize([url], str(tmp_path / "out"), MODEL, options=OPTIONS)
+
+
+def test_a_server_that_is_busy_is_asked_again(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also about what there is; fsspec says that there is no such file."""
+    monkeypatch.setattr(remote, "WAITS", (0.01, 0.01))
+    server.busy = 3
+    manifest = tokenize([server.url("0.mp4")], str(tmp_path / "out"), MODEL, options=OPTIONS)
+    assert (manifest.counts.done, manifest.counts.quarantined) == (1, 0)
+    server.busy = 100
+    with pytest.raises(SourceLostError, match=r"0\.mp4: does not answer, tried 3 times .*503"):
+        tokenize([server.url("0.mp4")], str(tmp_path / "out"), MODEL, options=OPTIONS)
+
+
 def test_several_lists_of_signed_links(server: Server, tmp_path: Path) -> None:
     lists = [str(listing(tmp_path / f"{name}.jsonl", server, [f"{name}.mp4"])) for name in range(3)]
     manifest = tokenize(lists, str(tmp_path / "out"), MODEL, options=OPTIONS, engine=Processes(1, 1))
@@ -254,7 +277,6 @@ def test_a_data_set_of_an_earlier_version_goes_on(
 
 def test_no_error_tells_a_secret(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cosmotok.dataset import storage
-    from cosmotok.dataset.sources import remote
 
     monkeypatch.setattr(storage, "WAITS", ())
     monkeypatch.setattr(remote, "WAITS", ())

@@ -162,22 +162,32 @@ def _patiently(path: str, call: Callable[[], T]) -> T:
             return call()
         except CosmotokError:
             raise
-        except FileNotFoundError:
-            raise MediaError(f"{name}: no such file") from None
         except PermissionError as error:
             raise MediaError(f"{name}: no permission to read it ({one_line(told(error, path), 120)})") from None
-        except Exception as error:  # every file system has errors of its own
-            status = _status(error)
-            reason = one_line(f"{type(error).__name__}: {told(error, path)}", 160)
+        except Exception as raised:  # every file system has errors of its own
+            cause = _behind(raised)
+            if isinstance(cause, FileNotFoundError):
+                raise MediaError(f"{name}: no such file") from None
+            status = _status(cause)
+            reason = one_line(f"{type(cause).__name__}: {told(cause, path)}", 160)
             if status in REFUSED and expired(path):
                 raise SourceLostError(f"{name}: its link has expired; sign the links anew and run again") from None
             if status is not None and 400 <= status < 500 and status not in (408, 429):
                 raise MediaError(f"{name}: cannot be had, the server says {status}") from None
-            if isinstance(error, OSError) and error.errno in FULL:
-                raise no_room(tempfile.gettempdir(), error) from None
+            if isinstance(cause, OSError) and cause.errno in FULL:
+                raise no_room(tempfile.gettempdir(), cause) from None
         if wait is not None:
             time.sleep(wait)
     raise SourceLostError(f"{name}: does not answer, tried {len(WAITS) + 1} times ({reason}); run again when it does")
+
+
+def _behind(error: Exception) -> Exception:
+    """What went wrong; whatever it is, fsspec may say over HTTP that there is no such file."""
+    cause = error.__cause__
+    if not isinstance(error, FileNotFoundError) or not isinstance(cause, Exception) or isinstance(cause, ValueError):
+        return error
+    is_http = type(cause).__module__.partition(".")[0] == "aiohttp"
+    return cause if is_http and _status(cause) not in (404, 410) else error
 
 
 def _status(error: Exception) -> int | None:
