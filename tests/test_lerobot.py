@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import fsspec
@@ -177,6 +178,36 @@ def test_signals_that_do_not_fit_are_that_episodes_error(tmp_path):
             pass
     with source.open(found[4]["key"], found[4]["address"]) as opened:
         assert len(opened.signals["action"]) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        (
+            "observation.state",
+            pa.array([[1.0], [1.0, 2.0, 3.0, 4.0, 5.0]] * 2 + [[1.0, 2.0, 3.0]]),
+            "different lengths",
+        ),
+        ("observation.state", pa.array([["a", "b", "c"]] * 5), "cannot be read"),
+        ("episode_index", pa.array(["0"] * 5), "cannot be read"),
+    ],
+)
+def test_signals_of_another_kind_are_that_episodes_error(tmp_path, name, values, message):
+    root = write_robots(tmp_path / "set", "v2.1")
+    path = root / "data/chunk-000/episode_000000.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(table.column_names.index(name), name, values), path)
+    source, found = entries(root)
+    with pytest.raises(MediaError, match=message), source.open(found[0]["key"], found[0]["address"]):
+        pass
+
+
+def test_without_info_it_is_no_folder_of_videos(robots, tmp_path):
+    shutil.copytree(robots, tmp_path / "set")
+    (tmp_path / "set/meta/info.json").unlink()
+    with pytest.raises(InputError, match=r"no meta/info\.json; fetch that file"):
+        find_sources([str(tmp_path / "set")])
+    assert find_sources([str(tmp_path / "set/videos")])
 
 
 def test_a_data_set_of_tokens_has_the_signals_of_its_latent_frames(robots, tmp_path):

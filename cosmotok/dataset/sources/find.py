@@ -15,7 +15,7 @@ from cosmotok.config import suggest
 from cosmotok.dataset.sources.base import Source
 from cosmotok.dataset.sources.columns import Columns
 from cosmotok.dataset.sources.files import HELD, Files
-from cosmotok.dataset.sources.lerobot import INFO, find_robots
+from cosmotok.dataset.sources.lerobot import EPISODES, INFO, find_robots
 from cosmotok.dataset.sources.lists import LISTS, ListFile
 from cosmotok.dataset.sources.names import is_url, joined, label_of, suffix_of
 from cosmotok.dataset.sources.places import place_of
@@ -78,6 +78,11 @@ def _named(name: str, columns: Columns) -> list[Source]:
     if kind == "folder":
         if place.kind(joined(path, INFO)) == "file":
             return [find_robots(shown, path)]
+        if any(place.kind(joined(path, EPISODES + end)) for end in ("", ".jsonl")):
+            raise InputError(
+                f"{shown}: has {EPISODES} as a LeRobot data set, but no {INFO}; fetch that file, too, or name the "
+                "folder of videos to have these alone"
+            )
         return [Files(shown, path, "folder", columns)]
     if kind == "file":
         return [ListFile(shown, path, columns) if suffix_of(path) in LISTS else Files(shown, path, "file", columns)]

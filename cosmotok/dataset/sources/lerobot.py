@@ -27,7 +27,7 @@ from cosmotok.errors import CosmotokError, InputError, MediaError
 from cosmotok.foreign import one_line, whole_number
 from cosmotok.media.index import packet_index
 
-__all__ = ["INFO", "Robots", "find_robots"]
+__all__ = ["EPISODES", "INFO", "Robots", "find_robots"]
 
 INFO = "meta/info.json"
 """What makes a folder a LeRobot data set."""
@@ -179,7 +179,7 @@ class Robots(Source):
             raise InputError(str(error)) from None
         except CosmotokError:
             raise
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
             raise InputError(f"{self.name}/{path}: damaged ({one_line(error, 160)}); fetch or make it again") from None
 
     def _episode(self, row: Mapping[str, Any], where: str, camera: str) -> Episode:
@@ -219,7 +219,7 @@ class Robots(Source):
             return {name: _numbers(rows[name], (length, *shape)) for name, shape in self.shapes.items()}
         except CosmotokError:
             raise
-        except (pa.ArrowException, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
+        except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
             raise MediaError(f"{key}: its signals in {path} cannot be read ({one_line(error, 160)})") from None
 
 
@@ -324,5 +324,8 @@ def _numbers(column: pa.ChunkedArray, shape: tuple[int, ...]) -> np.ndarray:
     if values.null_count:
         raise ValueError("rows without a value")
     while pa.types.is_nested(values.type):
+        # Rows of other lengths may add up to as many numbers, which would then be those of other frames.
+        if len(pc.unique(pc.list_value_length(values))) > 1:
+            raise ValueError("rows of different lengths")
         values = values.flatten()
     return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float32).reshape(shape)
