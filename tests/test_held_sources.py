@@ -300,6 +300,31 @@ def test_damage_inside_a_cell_is_that_inputs_error(tmp_path, picture):
     assert (good, bad) == (36, 4)
 
 
+@pytest.mark.parametrize("content", ["text", [1, 2], 7], ids=str)
+def test_a_cell_of_something_else_is_that_inputs_error(tmp_path, picture, content):
+    cells = [{"bytes": content, "path": "a.png"}, {"bytes": None, "path": None}, None]
+    pq.write_table(pa.table({"image": cells}), tmp_path / "t.parquet")
+    for (source, row), message in zip(
+        rows(tmp_path / "t.parquet"), ("expected bytes", "nothing", "nothing"), strict=True
+    ):
+        with pytest.raises(MediaError, match=message):
+            opened(source, row)
+    pq.write_table(pa.table({"image": [{"bytes": picture, "path": 5}]}), tmp_path / "u.parquet")
+    (found,) = rows(tmp_path / "u.parquet")
+    assert opened(*found)[0] == picture
+
+
+def test_times_that_python_has_no_type_for_are_left_out(tmp_path, picture):
+    columns = {
+        "date": pa.array([2**30, 0], pa.date32()),
+        "time": pa.array([-(2**62), 0], pa.timestamp("us")),
+        "zone": pa.array([0, 0], pa.timestamp("s", tz="No/Where")),
+    }
+    pq.write_table(pa.table({"image": [picture, picture], **columns}), tmp_path / "t.parquet")
+    told = [json.loads(row["metadata"]) for _, row in rows(tmp_path / "t.parquet")]
+    assert told == [{}, {"date": "1970-01-01", "time": "1970-01-01 00:00:00"}]
+
+
 def test_tables_without_media(tmp_path, picture):
     for name, table in (
         ("none.parquet", pa.table({"a": [1], "b": ["x"]})),

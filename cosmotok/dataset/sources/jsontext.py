@@ -49,8 +49,27 @@ def _members(name: str, column: pa.Array) -> pa.Array:
     elif pa.types.is_float64(kind):
         finite = pc.if_else(pc.is_finite(column), column, None).to_pylist()
         return pa.array([None if number is None else start + repr(number) for number in finite], pa.string())
-    texts = [None if value is None else start + json_of(value) for value in map(plain, column.to_pylist())]
+    texts = [None if value is None else start + json_of(value) for value in map(plain, _listed(column))]
     return pa.array(texts, pa.string())
+
+
+def _listed(column: pa.Array) -> list[Any]:
+    """Values of a column; None for times that Python has no type for."""
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError:
+        raise
+    except (OverflowError, ValueError, KeyError):  # out of range, finer than microseconds, or in a zone of no name
+        return [_value(cell) for cell in column]
+
+
+def _value(cell: pa.Scalar) -> Any:
+    try:
+        return cell.as_py()
+    except UnicodeDecodeError:
+        raise
+    except (OverflowError, ValueError, KeyError):
+        return None
 
 
 def json_of(value: Any) -> str:

@@ -69,6 +69,9 @@ class Tables(Holder):
         content, name = (value, None) if isinstance(value, bytes) else (None, value)
         if isinstance(value, Mapping):
             content, name = value.get("bytes"), value.get("path")
+            name = name if isinstance(name, str) else None
+            if not isinstance(content, bytes | None):
+                raise MediaError(f"{key}: expected bytes, got {one_line(content, 40)}")
         if content is not None:
             with copied(key, name or "", iter([content])) as copy:
                 yield Opened(copy)
@@ -93,7 +96,9 @@ def _damage(key: str, kind: type[InputError] | type[MediaError]) -> Iterator[Non
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, CosmotokError):
             raise
-        raise kind(f"{key}: not a Parquet table, or a damaged one ({one_line(error, 160)})") from None
+        raise kind(
+            f"{key}: not a Parquet table, or a damaged one ({one_line(error, 160)}); fetch or make it again"
+        ) from None
 
 
 def _media(key: str, schema: pa.Schema, columns: Columns) -> list[str]:
