@@ -115,6 +115,7 @@ def test_links_neither_loop_nor_break(footage):
     (footage / "in/self.png").symlink_to("self.png")
     (footage / "in/gone.png").symlink_to("nowhere.png")
     (footage / "in/link.png").symlink_to("a.png")
+    (footage / "in/z.txt").symlink_to("nowhere.txt")
     assert keys("in") == ["in/a.png", "in/b.png", "in/link.png", "in/z.png", "in/deep/c.png", "in/deep/v.mp4"]
 
 
@@ -305,6 +306,7 @@ def test_json_lines_with_anything_in_them(footage):
         ("a.csv", b"path," + b"c," * 700_000 + b"\n", "columns|twice|called"),
         ("a.jsonl", b'{"path": "in/a.png"}\n{"path": \n', "line 2"),
         ("a.jsonl", b'{"path": "in/a.png"}\n\n[]\n', "line 3"),
+        ("a.jsonl", b'{"path": "in/a.png", "caption": "caf\xe9"}\n', "line 1.*utf-8"),
         ("a.jsonl", b'{"file": "in/a.png"}\n{"path": "in/a.png"}\n', "row 1"),
         ("a.jsonl", b'{"path": "in/a.png", "x": ' + b"[" * 100_000 + b"\n", "line 1"),
         ("a.jsonl", b'{"path": "in/a.png", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", "line 1"),

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cosmotok.dataset.sources import find_sources, remote
+from cosmotok.dataset.sources.remote import Remote
 from cosmotok.errors import InputError, MediaError, SourceLostError
 
 boto3 = pytest.importorskip("boto3")
@@ -198,6 +199,13 @@ def test_files_of_a_web_server(web, clip, monkeypatch):
     assert content(*found[0]) == clip
     with pytest.raises(MediaError, match=r"b\.mp4: no such file"):
         content(*found[1])
+
+
+@pytest.mark.parametrize("url", ["http://", "https://[::1/a.mp4", "s3:///a.mp4"])
+def test_an_address_of_nothing_is_not_waited_for(url, monkeypatch):
+    monkeypatch.setattr(remote, "WAITS", ())
+    with pytest.raises(InputError, match="not an address"), Remote().local(url):
+        pass
 
 
 def test_an_address_of_no_known_kind():

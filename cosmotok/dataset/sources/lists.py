@@ -244,6 +244,7 @@ def _simple(lines: list[bytes]) -> pa.Table | None:
         return None
     block = b"\n".join(lines) + b"\n"
     try:
+        block.decode()  # which pyarrow takes on trust
         table = read_json(io.BytesIO(block), ReadOptions(use_threads=False, block_size=len(block)))
     except (pa.ArrowException, UnicodeDecodeError):
         return None

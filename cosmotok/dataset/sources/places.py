@@ -192,7 +192,10 @@ def _with_sidecars(path: str, facts: os.stat_result, name: str, beside: dict[str
         stem = os.path.splitext(name)[0]  # noqa: PTH122
         for suffix in SIDECARS:
             if (other := beside.get(stem + suffix)) is not None:
-                about = other if isinstance(other, os.stat_result) else other.stat()
+                try:
+                    about = other if isinstance(other, os.stat_result) else other.stat()
+                except OSError:  # a link to nothing
+                    continue
                 stamp += f"+{about.st_size}-{about.st_mtime_ns}"
                 there += suffix
     return Found(path, facts.st_size, stamp, there)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from cosmotok.addresses import expired, public, told
 from cosmotok.dataset.sources.names import joined
@@ -139,6 +140,8 @@ def _system(url: str) -> tuple[Any, str]:
         raise MissingExtraError('data at URLs needs fsspec; run: pip install "cosmotok[data]"') from None
     scheme = url.split("://", 1)[0]
     try:
+        if scheme in ("http", "https", "s3", "gs") and not urlsplit(url).netloc:
+            raise ValueError("no host or bucket in it")
         # Listings are read once; kept, those of a large bucket would fill the memory.
         return fsspec.core.url_to_fs(url, use_listings_cache=False, **OPTIONS.get(scheme, {}))
     except ImportError as error:
