@@ -8,6 +8,7 @@ wait for that.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -35,6 +36,8 @@ class Stops:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` leaves it
                 signal.signal(number, self.receive)
+                # At its very end Python gives signals back to the system, which would end it with another code.
+                atexit.register(signal.signal, number, signal.SIG_IGN)
         sys.unraisablehook = self.unraisable
 
     def receive(self, number: int, frame: FrameType | None) -> None:

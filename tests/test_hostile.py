@@ -172,6 +172,26 @@ main()
     assert (done.returncode, done.stderr) == (130, "stopped; nothing half-written is left\n")
 
 
+def test_a_second_signal_at_the_very_end():
+    """It changes neither the exit code nor what was said."""
+    code = """
+import os, signal, sys
+import cosmotok.cli.models as models
+from cosmotok.command import main
+
+class Last:
+    def __del__(self, kill=os.kill, process=os.getpid(), number=signal.SIGTERM):
+        kill(process, number)
+
+last = Last()
+models.print_table = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+sys.argv = ["cosmotok", "models"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (130, "stopped; nothing half-written is left\n")
+
+
 ARGUMENTS = {
     "convert cv4x8x8-tiny out --revision y": "only models on the Hub have a --revision",
     "convert cv4x8x8-tiny out --weights averaged": "has one set of weights",
