@@ -16,7 +16,7 @@ from typing import Any
 
 from cosmotok.errors import CosmotokError, InputError
 
-__all__ = ["CallError", "Remote", "check_counts", "device_name", "reason"]
+__all__ = ["MOST", "CallError", "Remote", "check_counts", "device_name", "reason"]
 
 MOST = 1024
 """Of processes, of threads in each, and of other counts that people give: more is a mistake, or crashes PyTorch."""

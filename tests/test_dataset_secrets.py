@@ -18,7 +18,7 @@ from test_tokenize import MODEL, write_clip
 
 from cosmotok import Tokenizer
 from cosmotok.addresses import expired, public, told
-from cosmotok.dataset import job, plan, rows, run
+from cosmotok.dataset import entries, job, plan, rows, run
 from cosmotok.dataset.engines import Processes
 from cosmotok.dataset.options import Options
 from cosmotok.dataset.run import tokenize
@@ -252,7 +252,7 @@ def test_a_data_set_of_an_earlier_version_goes_on(
     place, output = listing(tmp_path / "list.jsonl", server, ["0.mp4", "1.mp4"]), tmp_path / "out"
     sources = [str(place), server.login("2.mp4")]
     with monkeypatch.context() as earlier:
-        for module in (plan, find, run, rows, job):
+        for module in (entries, plan, find, run, rows, job):
             earlier.setattr(module, "public", lambda text: text, raising=False)
         first = tokenize(sources, str(output), MODEL, options=OPTIONS)
     part = output / ".plan" / "part-00000.parquet"

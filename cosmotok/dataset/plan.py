@@ -18,31 +18,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cosmotok.addresses import public
-from cosmotok.dataset.hashing import hashes
+from cosmotok.dataset.entries import COLUMNS, SUSPECT, identities, planned, planned_entries
 from cosmotok.dataset.options import Options
 from cosmotok.dataset.sources import ENTRIES, Source
-from cosmotok.dataset.sources.names import from_address
-from cosmotok.dataset.storage import Storage
+from cosmotok.dataset.storage import PLAN, Storage
 from cosmotok.errors import InputError
 from cosmotok.foreign import one_line
 
 __all__ = ["Changes", "Part", "Plan", "Task", "read_entries"]
 
-FOLDER = ".plan"
-COLUMNS = pa.schema(
-    [
-        *ENTRIES,
-        pa.field("source", pa.int32(), nullable=False),
-        pa.field("key_hash", pa.uint64(), nullable=False),
-        pa.field("hash", pa.uint64(), nullable=False),
-    ]
-)
-"""`hash` is of key and stamp together: whether an input is the one that it was."""
 ABOUT = b"cosmotok"
 BUFFER = 1 << 20
 """Bytes of a part that are written at a time."""
-SUSPECT = r"(?s)://.*[@?]"
-"""Texts that may have secrets: URLs with a login or a query."""
 NAMED = 3
 """Keys that a message names."""
 
@@ -105,7 +92,7 @@ class Plan:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
-        names = sorted(name for name in storage.sizes(FOLDER) if name.startswith("part-"))
+        names = sorted(name for name in storage.sizes(PLAN) if name.startswith("part-"))
         self.parts = [_part(storage, number, name) for number, name in enumerate(names)]
         self.full: dict[str, str] = {}
         """Of the inputs that `extend` found, addresses with secrets by those that are written, which have none."""
@@ -161,7 +148,7 @@ class Plan:
             contextlib.closing(_PartWriter(file, options)) as writer,
         ):
             found = _Found(known)
-            for table in _entries(sources, self.full):
+            for table in planned_entries(sources, self.full):
                 writer.write(found.new_of(table))
             twice = found.twice()
             if twice is not None:
@@ -181,7 +168,7 @@ class Plan:
                     shards = np.unique(known.shard[~found.seen | found.differs])
                     retired = [known.names[shard] for shard in shards]
                     inside = pa.array(known.keys[np.isin(known.shard, shards)])
-                    for table in _entries(sources, self.full):  # once more, since only now it is known which
+                    for table in planned_entries(sources, self.full):  # once more, since only now it is known which
                         writer.write(table.filter(pc.is_in(table["key_hash"], inside)))
             if not writer.inputs and not retired:
                 raise _NothingNewError
@@ -280,7 +267,7 @@ class _Found:
 
 def _name_of(sources: Sequence[Source], key_hash: np.uint64) -> str:
     """Of an input that is there, by the hash of its key."""
-    for table in _entries(sources, {}):
+    for table in planned_entries(sources, {}):
         place = np.flatnonzero(table["key_hash"].to_numpy() == key_hash)
         if len(place):
             return str(table["key"][int(place[0])])
@@ -353,55 +340,18 @@ class _NothingNewError(Exception):
     """There is no part to write."""
 
 
-def _entries(sources: Sequence[Source], full: dict[str, str]) -> Iterator[pa.Table]:
-    """What the sources have, with all columns of a plan and without secrets, which go to `full`."""
-    for number, source in enumerate(sources):
-        for batch in source.entries():
-            yield _planned(batch, pa.array(np.full(len(batch), number, np.int32)), full)
-
-
-def _planned(batch: pa.RecordBatch, source: pa.Array, full: dict[str, str]) -> pa.Table:
-    batch = _public(batch, full)
-    own = (source, *map(pa.array, _hashes(batch.column("key"), batch.column("stamp"))))
-    return pa.Table.from_arrays([*batch.columns, *own], schema=COLUMNS)
-
-
-def _hashes(keys: pa.Array, stamps: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Of keys, and of keys and stamps."""
-    key_hash = hashes(keys)
-    with np.errstate(over="ignore"):
-        return key_hash, key_hash * np.uint64(31) + hashes(stamps)
-
-
 def _hashes_of(file: pq.ParquetFile, part: Part) -> tuple[np.ndarray, np.ndarray]:
     """Of all that a part planned."""
     if not part.public and any(
         pc.any(pc.match_substring_regex(batch["key"], SUSPECT)).as_py() for batch in file.iter_batches(columns=["key"])
     ):
         found = [
-            _hashes(pa.array(list(map(public, batch["key"].to_pylist()))), batch["stamp"])
+            identities(pa.array(list(map(public, batch["key"].to_pylist()))), batch["stamp"])
             for batch in file.iter_batches(columns=["key", "stamp"])
         ]
         return np.concatenate([keys for keys, _ in found]), np.concatenate([both for _, both in found])
     table = file.read(columns=["key_hash", "hash"])
     return table["key_hash"].to_numpy(), table["hash"].to_numpy()
-
-
-def _public(batch: pa.RecordBatch, full: dict[str, str]) -> pa.RecordBatch:
-    """Entries without secrets; addresses that had any go to `full`, by what they are now."""
-    known: dict[str, str] = {}  # keys of links are their addresses
-    for name in ("key", "address", "metadata"):
-        column = batch.column(name)
-        suspect = pc.match_substring_regex(column, SUSPECT)
-        if not pc.any(suspect).as_py():
-            continue
-        before = column.filter(suspect).to_pylist()
-        known = {text: known.get(text) or public(text) for text in before}
-        now = pc.replace_with_mask(column, suspect, pa.array([known[text] for text in before]))
-        batch = batch.set_column(batch.schema.get_field_index(name), ENTRIES.field(name), now)
-        if name == "address":
-            full.update((from_address(b)[0], from_address(a)[0]) for a, b in known.items() if a != b)
-    return batch
 
 
 def read_entries(storage: Storage, task: Task) -> pa.Table:
@@ -410,7 +360,7 @@ def read_entries(storage: Storage, task: Task) -> pa.Table:
         table = pq.ParquetFile(file).read_row_group(task.index).combine_chunks()
     # once more, since earlier versions wrote secrets, and had fewer bits for a source
     entries = table.select(ENTRIES.names).to_batches()[0].cast(ENTRIES)
-    return _planned(entries, table["source"].combine_chunks().cast(pa.int32()), {})
+    return planned(entries, table["source"].combine_chunks().cast(pa.int32()), {})
 
 
 def _name(number: int) -> str:
@@ -418,7 +368,7 @@ def _name(number: int) -> str:
 
 
 def _path(number: int) -> str:
-    return f"{FOLDER}/{_name(number)}"
+    return f"{PLAN}/{_name(number)}"
 
 
 def _task(name: str) -> Task:
@@ -428,7 +378,7 @@ def _task(name: str) -> Task:
 
 def _part(storage: Storage, number: int, name: str) -> Part:
     try:
-        with storage.open(f"{FOLDER}/{name}") as file:
+        with storage.open(f"{PLAN}/{name}") as file:
             about = json.loads(pq.read_metadata(file).metadata[ABOUT])
         return Part(
             *(number, tuple(about["sources"]), about["shards"], about["inputs"], tuple(about["retired"])),
@@ -438,7 +388,7 @@ def _part(storage: Storage, number: int, name: str) -> Part:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{storage.name}/{FOLDER}/{name}: damaged ({one_line(error, 80)}); the data set cannot be extended, "
+            f"{storage.name}/{PLAN}/{name}: damaged ({one_line(error, 80)}); the data set cannot be extended, "
             "choose another output"
         ) from None
 

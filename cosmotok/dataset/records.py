@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from cosmotok.dataset.manifest import Counts, Shard, Statistics
-from cosmotok.dataset.storage import Storage
+from cosmotok.dataset.storage import PLAN, Storage
 from cosmotok.errors import InputError
 from cosmotok.foreign import one_line
 
 __all__ = ["DATA", "Quarantined", "Record", "Sums", "finished", "statistics_of"]
 
-DATA, DONE = "data", ".plan/done"
+DATA, DONE = "data", f"{PLAN}/done"
 READERS = 32
 """Records that are read at a time: an object store answers late, but many at once."""
 

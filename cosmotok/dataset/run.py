@@ -22,13 +22,13 @@ from cosmotok.dataset.records import DATA, Record, finished, forget, statistics_
 from cosmotok.dataset.sources import Source
 from cosmotok.dataset.sources.find import find_sources
 from cosmotok.dataset.sources.names import key_of
-from cosmotok.dataset.storage import Storage, storage_at
+from cosmotok.dataset.storage import PLAN, Storage, storage_at
 from cosmotok.errors import InputError
 from cosmotok.interface import BaseTokenizer
 
 __all__ = ["Planned", "Status", "TooManyBrokenError", "status", "tokenize"]
 
-QUARANTINE, RUNNING = "quarantine.jsonl", ".plan/running.json"
+QUARANTINE, RUNNING = "quarantine.jsonl", f"{PLAN}/running.json"
 EVERY = 2.0
 """Seconds between notes of a run on itself."""
 NOTED = {"time", "seconds", "before", "inputs", "frames", "tokens"}

@@ -170,7 +170,6 @@ class RemoteStorage(Storage):
             self.system, self.root = fsspec.core.url_to_fs(self.url)
         except (ImportError, ValueError) as error:
             raise InputError(f"{self.name}: cannot be used ({one_line(told(error, self.url), 160)})") from None
-        self._mark = secrets.token_hex(8)
 
     def __reduce__(self) -> Any:
         return RemoteStorage, (self.url,)
@@ -225,8 +224,8 @@ class RemoteStorage(Storage):
         def tell() -> None:
             """Says that the run is there still, unless it was taken for dead, as after a sleep of its machine."""
             found = self._locks()
-            others = {name: self._told(name) for name in found - {mine}}
-            if mine not in found or any(rivals.get(name, told) != told for name, told in others.items()):
+            others = {name: self._touched(name) for name in found - {mine}}
+            if mine not in found or any(rivals.get(name, now) != now for name, now in others.items()):
                 lost.set()
             else:
                 self.write(f"{PLAN}/{mine}", b"")
@@ -269,10 +268,10 @@ class RemoteStorage(Storage):
 
     def _is_dead(self, name: str, mine: str) -> bool:
         """By the store's own clock."""
-        told, now = self._told(name), self._told(mine)
-        return told is not None and now is not None and (now - told).total_seconds() > STALE
+        then, now = self._touched(name), self._touched(mine)
+        return then is not None and now is not None and (now - then).total_seconds() > STALE
 
-    def _told(self, name: str) -> Any:
+    def _touched(self, name: str) -> Any:
         """When a run last said that it is there; None where the store does not tell, or its file is gone."""
 
         def look() -> Any:

@@ -13,7 +13,7 @@ from cosmotok.dataset.engines.trials import WorkerLostError
 from cosmotok.dataset.job import Advance, Job
 from cosmotok.dataset.plan import Task
 from cosmotok.dataset.records import Record
-from cosmotok.dataset.storage import Storage
+from cosmotok.dataset.storage import PLAN, Storage
 from cosmotok.dataset.worker import Worker
 from cosmotok.errors import InputError
 from cosmotok.interface import BaseTokenizer
@@ -21,7 +21,7 @@ from cosmotok.processes import MOST
 
 __all__ = ["HERE", "InProcess"]
 
-HERE = ".plan/here"
+HERE = f"{PLAN}/here"
 """Names the shard that is made; a run that is killed leaves it, any other end removes it."""
 
 
